@@ -1,0 +1,55 @@
+# `make report` and `make test` do all of their own set-up; `make help` lists the rest.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+CONFIG ?= config/config.yaml
+CORES ?= 4
+
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP_INPUTS := constraints.txt pyproject.toml Makefile
+
+.DEFAULT_GOAL := help
+.PHONY: help report smoke test lint benchmarks pins clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+report: $(VENV)/installed ## train the study in CONFIG and render its report
+	snakemake --cores $(CORES) --configfile $(CONFIG)
+	@python -m fgbench where --config $(CONFIG)
+
+smoke: ## the same six combinations, tiny
+	@$(MAKE) report CONFIG=config/smoke.yaml
+
+test: lint ## linters, then every test
+	pytest --numprocesses 2
+
+lint: $(VENV)/installed-test ## ruff, mypy, snakefmt, snakemake --lint
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --quiet --check Snakefile workflow
+	snakemake --lint
+
+benchmarks: $(VENV)/installed ## where the time of a step and of a study goes
+	python benchmarks/steps.py
+	python benchmarks/pipeline.py
+
+pins: $(VENV)/installed-test ## write constraints.txt and environment.yml anew from .venv
+	python -m fgbench.pins
+
+clean: ## remove results, keep fetched data
+	rm -rf results results-smoke .snakemake
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "fgbench needs Python 3.11 or newer; '$(PYTHON)' is not. Name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(PIP_INPUTS) | $(VENV)/bin/python
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(PIP_INPUTS) | $(VENV)/bin/python
+	$(INSTALL) --editable '.[test]'
+	@touch $@ $(VENV)/installed

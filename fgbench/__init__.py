@@ -1,0 +1,1 @@
+"""A benchmark of forward gradients against backpropagation."""

@@ -1,0 +1,89 @@
+"""What the modules hand to each other; it imports none of them, nor torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Params: TypeAlias = "dict[str, Tensor]"
+"""Parameters (or a tangent, or a gradient) by name, as `torch.func.functional_call` takes them."""
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class VerifiedFile:
+    """An upstream file whose content was checked: `digest` is the published one, `origin` where it came from."""
+
+    name: str
+    algorithm: str
+    digest: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A whole data set, as read from its verified files.
+
+    `inputs` are float32 features [N, features] or uint8 images [N, height, width]; `labels` int64 [N].
+    `part` says for each sample which official part it is from ("train" or "test"), or is None where
+    upstream publishes a single pool.
+    """
+
+    name: str
+    title: str
+    inputs: NDArray[np.float32] | NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    part: NDArray[np.str_] | None
+    files: tuple[VerifiedFile, ...]
+    homepage: str
+    licence: str
+    citation: str
+    note: str
+    """Which part of upstream's data this is, and why."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples made ready for a model: `inputs` float32 [n, ...], `labels` int64 [n], `ids` positions in Samples."""
+
+    inputs: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    ids: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint parts of one data set, scaled by the statistics of `train` alone."""
+
+    train: Part
+    validation: Part
+    test: Part
+
+
+class LossFn(Protocol):
+    """A mini-batch's mean loss at given parameters; estimators that need more find model and batch on it."""
+
+    model: nn.Module
+    inputs: Tensor
+    labels: Tensor
+
+    def __call__(self, params: Params) -> Tensor:
+        """Return the scalar loss at `params`."""
+        ...
+
+
+@dataclass(frozen=True)
+class LossAndGradient:
+    """An estimator's answer: the scalar loss at the primal, and the gradient's estimate shaped like the params."""
+
+    loss: Tensor
+    gradient: Params
