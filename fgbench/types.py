@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+T = TypeVar("T")
 
 Params: TypeAlias = "dict[str, Tensor]"
 """Parameters (or a tangent, or a gradient) by name, as `torch.func.functional_call` takes them."""
@@ -87,3 +91,12 @@ class LossAndGradient:
 
     loss: Tensor
     gradient: Params
+
+
+def chosen(registry: Mapping[str, Callable[..., T]], choice: Json) -> Callable[..., T]:
+    """Return the registered function that a choice names, with the choice's options bound.
+
+    >>> chosen({"round": round}, {"name": "round", "ndigits": 1})(0.25)
+    0.2
+    """
+    return partial(registry[choice["name"]], **{key: value for key, value in choice.items() if key != "name"})

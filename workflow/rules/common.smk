@@ -1,0 +1,80 @@
+# Config in, checked; names of cells, chunks and files out.
+import json
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir)))
+
+from fgbench.config import (
+    Cell,
+    cell_settings,
+    cells,
+    checked,
+    chunks,
+    data_settings,
+    read_yaml,
+    split_settings,
+)
+from fgbench.errors import FgbenchError
+from fgbench.provenance import versions
+from fgbench.sources import code_hash, folder_hash
+
+try:
+    for file in workflow.configfiles:
+        read_yaml(Path(file))
+    CONFIG = checked(config, source=", ".join(map(str, workflow.configfiles)))
+except FgbenchError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = Path(CONFIG["results"])
+CHUNKS = chunks(CONFIG, CONFIG["seeds"])
+
+# Jobs run this very Python, activated or not; --sdm conda brings its own.
+if not workflow.deployment_settings.deployment_method:
+    shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+
+
+wildcard_constraints:
+    dataset="[^/]+",
+    model="[^/]+",
+    method="[^/]+",
+    chunk=r"\d+",
+
+
+def settings_of(wildcards):
+    """All of the config that decides a cell's runs: with it as a param, no other change of the config reruns it."""
+    return cell_settings(
+        CONFIG, Cell(wildcards.dataset, wildcards.model, wildcards.method)
+    )
+
+
+def seeds_of(wildcards):
+    return CHUNKS[int(wildcards.chunk)]
+
+
+def cell_files(pattern):
+    """One file a cell."""
+    return [str(RESULTS / pattern).format(**vars(cell)) for cell in cells(CONFIG)]
+
+
+def datasets():
+    """The data sets that the experiments name, each once."""
+    return list(
+        dict.fromkeys(experiment["dataset"] for experiment in CONFIG["experiments"])
+    )
+
+
+rule resolved_config:
+    output:
+        RESULTS / "config.yaml",
+    log:
+        RESULTS / "logs/config.log",
+    params:
+        values=json.dumps(CONFIG),
+        code=code_hash("resolve"),
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m fgbench resolve --values {params.values:q} --output {output} --log {log}"

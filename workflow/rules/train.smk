@@ -1,0 +1,24 @@
+# A cell's runs, a chunk of seeds a job. Records hold no time: any number of jobs may run side by side.
+
+
+rule train:
+    input:
+        config=ancient(rules.resolved_config.output[0]),
+        splits=rules.split.output[0],
+        metadata=rules.data.output.metadata,
+    output:
+        RESULTS / "runs/{dataset}/{model}/{method}/{chunk}.json",
+    log:
+        RESULTS / "logs/runs/{dataset}/{model}/{method}/{chunk}.log",
+    params:
+        seeds=seeds_of,
+        settings=settings_of,
+        code=code_hash("train"),
+        versions=versions(["torch"]),
+    threads: 1
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m fgbench train --config {input.config} --dataset {wildcards.dataset}"
+        " --model {wildcards.model} --method {wildcards.method} --seeds {params.seeds}"
+        " --splits {input.splits} --metadata {input.metadata} --output {output} --log {log}"
