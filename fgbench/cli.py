@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import signal
@@ -13,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fgbench.config import cell_settings, checked, data_settings, read_config, split_settings
+from fgbench.config import cell_settings, data_settings, read_config, split_settings
 from fgbench.config import Cell
 from fgbench.errors import FgbenchError
 from fgbench.progress import Progress
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from fgbench.training import Settings
 
 LOG = logging.getLogger("fgbench")
+LOG.propagate = False  # absl, which comes with a data set, would print every line again
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,14 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         LOG.error("fgbench %s: interrupted; finished work is kept, the same command goes on from there", parsed.command)
         return 130
     return 0
-
-
-def resolve(parsed: argparse.Namespace) -> None:
-    """Check a config given as JSON and write it whole, as every other command reads it."""
-    import yaml
-
-    config = checked(json.loads(parsed.values))
-    write_text(parsed.output, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def data(parsed: argparse.Namespace) -> None:
@@ -145,6 +137,31 @@ def tables(parsed: argparse.Namespace) -> None:
     write_json(parsed.output / "columns.json", COLUMNS)
 
 
+def report(parsed: argparse.Namespace) -> None:
+    """Render the tables as one HTML page that needs no other file."""
+    from fgbench.datasets.packing import samples_from
+    from fgbench.provenance import environment
+    from fgbench.report import render
+    from fgbench.tables import COLUMNS, table_from_csv
+
+    described = [read_json(path) for path in parsed.metadata]
+    samples = {
+        metadata["asked_for"]: {"inputs": samples_from(read_arrays(path), metadata).inputs}
+        for metadata, path in zip(described, parsed.samples, strict=True)
+    }
+    page = render(
+        tables={name: table_from_csv(name, parsed.tables / f"{name}.csv") for name in COLUMNS},
+        data={metadata["asked_for"]: metadata for metadata in described},
+        samples=samples,
+        config=read_config(parsed.config),
+        environment=environment(),
+    )
+    write_text(parsed.output, page)
+    for metadata in described:
+        if metadata["used"] != metadata["asked_for"]:
+            LOG.warning("%s was asked for, %s was used: the report says why", metadata["asked_for"], metadata["used"])
+
+
 def _settings(parsed: argparse.Namespace) -> Settings:
     import torch
 
@@ -224,7 +241,6 @@ def _path(help_text: str, **options: Any) -> dict[str, Any]:
 
 _ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "config": ("--config", _path("the study's config")),
-    "values": ("--values", {"metavar": "JSON", "help": "the config as JSON"}),
     "dataset": ("--dataset", {"help": "a data set of the config"}),
     "model": ("--model", {"help": "a model of the config"}),
     "method": ("--method", {"help": "a method of the config"}),
@@ -232,8 +248,11 @@ _ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "samples": ("--samples", _path("the data set's samples, .npz")),
     "metadata": ("--metadata", _path("the data set's description, .json")),
     "splits": ("--splits", _path("the seeds' splits, .npz", nargs="+")),
+    "all_samples": ("--samples", _path("every data set's samples, .npz", nargs="+")),
+    "all_metadata": ("--metadata", _path("every data set's description, .json, in the same order", nargs="+")),
     "runs": ("--runs", _path("run records, .json", nargs="+")),
     "times": ("--times", _path("timing records, .json", nargs="+")),
+    "tables": ("--tables", _path("the folder of tables")),
     "output": ("--output", _path("where to write the result")),
 }
 
@@ -244,7 +263,6 @@ _CELL_EXAMPLE = (
 )
 
 _COMMANDS: tuple[tuple[Callable[[argparse.Namespace], None], tuple[str, ...], str], ...] = (
-    (resolve, ("values", "output"), """--values "$(cat config.json)" --output results/config.yaml"""),
     (
         data,
         ("config", "dataset", "samples", "metadata"),
@@ -264,6 +282,12 @@ _COMMANDS: tuple[tuple[Callable[[argparse.Namespace], None], tuple[str, ...], st
         tables,
         ("runs", "times", "output"),
         "--runs results/runs/*/*/*/*.json --times results/times/*/*/*.json --output results/tables",
+    ),
+    (
+        report,
+        ("config", "tables", "all_samples", "all_metadata", "output"),
+        "--config results/config.yaml --tables results/tables \\\n"
+        "    --samples results/data/*.npz --metadata results/data/*.json --output results/report.html",
     ),
 )
 

@@ -1,11 +1,12 @@
-"""A config file enters; a checked study leaves: its cells, their settings and their chunks of seeds. No torch."""
+"""A config file enters; a checked study leaves: its cells, their settings and chunks of seeds. No torch."""
 
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 
 from fgbench.errors import ConfigError
 from fgbench.sources import registered, signature
+from fgbench.storage import write_text
 from fgbench.types import Json
 
 SCHEMA = Path(__file__).parents[1] / "workflow" / "schemas" / "config.schema.yaml"
@@ -43,8 +45,10 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such config. Copy config/config.yaml, the commented manual of a study.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{path}: no such config. Copy config/config.yaml, the commented manual of a study."
+        ) from None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from None
 
 
@@ -54,18 +58,26 @@ def checked(config: Any, *, source: str = "config") -> Json:
     Raises ConfigError with every complaint: the key, the value received, what is accepted.
     """
     if not isinstance(config, Mapping):
+        found = "nothing" if config is None else f"a {type(config).__name__}"
         raise ConfigError(
-            f"{source}: a mapping of keys to values was expected, a {type(config).__name__} found. "
+            f"{source}: a mapping of keys to values was expected, {found} found. "
             "Start from config/config.yaml, the commented manual of a study."
         )
-    plain = _plain(config)
-    # Names are looked at only in a config of the right shape, and how parts fit only where all names are known.
+    plain: Json = _plain(config)
+    # Names are looked at only in a config of the right shape, how parts fit only where all names are known.
     stages = (_shape_complaints, _name_complaints, _study_complaints)
-    complaints = next((found for found in (list(stage(plain)) for stage in stages) if found), [])
+    complaints = next((found for found in (dict.fromkeys(stage(plain)) for stage in stages) if found), {})
     if complaints:
         lines = "\n".join(f"  {complaint}" for complaint in complaints)
-        raise ConfigError(f"{source} does not describe a study:\n{lines}\nconfig/config.yaml explains every key.")
+        raise ConfigError(
+            f"{source} does not describe a study:\n{lines}\nconfig/config.yaml explains every key."
+        )
     return plain
+
+
+def write_config(path: Path, config: Json) -> None:
+    """Write a checked config whole, as every command reads it."""
+    write_text(path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def cells(config: Json) -> list[Cell]:
@@ -78,8 +90,16 @@ def cells(config: Json) -> list[Cell]:
 
 
 def cell_settings(config: Json, cell: Cell) -> Json:
-    """Return all that decides a cell's runs, its data and seeds apart: the arguments of `training.Settings`."""
-    experiment = next(e for e in config["experiments"] if (e["dataset"], e["model"]) == (cell.dataset, cell.model))
+    """Return all that decides a cell's runs, its data and seeds apart: the arguments of `training.Settings`.
+
+    Raises ConfigError where the study has no such cell.
+    """
+    if cell not in cells(config):
+        names = ["/".join(astuple(known)) for known in cells(config)]
+        raise ConfigError(f"unknown cell {_choice('/'.join(astuple(cell)), names)} (data set/model/method)")
+    experiment = next(
+        e for e in config["experiments"] if (e["dataset"], e["model"]) == (cell.dataset, cell.model)
+    )
     method = dict(config["methods"][cell.method])
     return {
         **{key: value for key, value in experiment.items() if key not in ("dataset", "model")},
@@ -116,9 +136,14 @@ def data_settings(config: Json, dataset: str) -> Json:
 
 
 def split_settings(config: Json, dataset: str) -> Json:
-    """Return what decides a data set's splits: its own sizes and those of its stand-ins, by true name."""
-    stand_ins = config["data"]["stand_ins"]
-    names = [dataset, *(stand_ins.get(dataset, []) if stand_ins else [])]
+    """Return what decides a data set's splits: its own sizes and those of its stand-ins, by true name.
+
+    Raises ConfigError where the config gives no sizes.
+    """
+    names = [dataset, *(config["data"]["stand_ins"] or {}).get(dataset, [])]
+    for name in names:
+        if name not in config["datasets"]:
+            raise ConfigError(f"datasets: no sizes for {_choice(name, config['datasets'])}")
     return {"sizes": {name: config["datasets"][name] for name in names}, **config["splits"]}
 
 
@@ -126,10 +151,14 @@ class _StrictLoader(yaml.SafeLoader):
     """Refuses a key given twice, where YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"key {key!r} is given twice{node.start_mark}")
+        keys: list[Any] = []
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in keys:
+                raise yaml.YAMLError(f"key {key!r} is given twice\n{key_node.start_mark}")
+            keys.append(key)
         return super().construct_mapping(node, deep)
 
 
@@ -140,32 +169,58 @@ def _plain(value: Any) -> Any:
 
 
 def _shape_complaints(config: Json) -> Iterator[str]:
-    import jsonschema
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
 
+    # JSON's own types would let 1.0 pass for a seed, and NaN for a learning rate.
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+            "number": lambda _, value: (
+                isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            ),
+        }
+    )
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
+    validator = extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
+    errors = validator(schema).iter_errors(config)
     for error in sorted(errors, key=lambda error: str(error.path)):
-        inner = [e for e in error.context or () if e.path]
-        yield _complaint(jsonschema.exceptions.best_match(inner) if inner else error)
+        for inner in [inner for inner in error.context or () if inner.path] or [error]:
+            yield from _complaints(inner)
 
 
-def _complaint(error: Any) -> str:
+def _complaints(error: Any) -> Iterator[str]:
     where = _dotted(error.absolute_path)
     if error.validator == "additionalProperties":
-        accepted = list(error.schema["properties"])
-        unknown = [key for key in error.instance if key not in accepted]
-        return "; ".join(f"{where}unknown key {_choice(key, accepted)}" for key in unknown)
-    if error.validator == "uniqueItems":
-        twice = sorted({value for value in error.instance if error.instance.count(value) > 1})
-        return f"{where}{', '.join(map(str, twice))} given more than once; each at most once is accepted"
-    if error.validator == "required":
+        keys = error.schema["properties"]
+        yield from (f"{where}unknown key {_choice(key, keys)}" for key in error.instance if key not in keys)
+    elif error.validator == "uniqueItems":
+        twice = dict.fromkeys(str(value) for value in error.instance if error.instance.count(value) > 1)
+        yield f"{where}{', '.join(twice)} given more than once; each at most once is accepted"
+    elif error.validator == "required":
         missing = [key for key in error.validator_value if key not in error.instance]
-        return f"{where}missing {', '.join(missing)}"
-    if error.validator in ("type", "oneOf") and isinstance(error.instance, str) and _is_number(error.instance):
-        return f"{where}{error.instance!r} is a text to YAML; write a number with a dot and a sign, as in 1.0e-3"
-    if "description" in error.schema:
-        return f"{where}{error.instance!r} is not accepted; accepted: {error.schema['description']}"
-    return f"{where}{error.message}"
+        yield f"{where}missing {', '.join(missing)}"
+    elif _is_number(error.instance) and (error.validator == "oneOf" or {"number", "integer"} & _types(error)):
+        yield (
+            f"{where}{error.instance!r} is a text to YAML; "
+            "write a number: no quotes, and an exponent with a dot and a sign, as in 1.0e-3"
+        )
+    else:
+        accepted = error.schema.get("description") or _accepted(error)
+        yield f"{where}{error.instance!r} is not accepted; accepted: {accepted}"
+
+
+def _accepted(error: Any) -> str:
+    """Return in words what a keyword of the schema accepts."""
+    if error.validator == "type":
+        return " or ".join(_TYPES[name] for name in sorted(_types(error)))
+    return _BOUNDS[error.validator].format(error.validator_value)
+
+
+def _types(error: Any) -> set[str]:
+    """Return the types that a complaint about a type would accept."""
+    accepted = error.validator_value if error.validator == "type" else []
+    return {accepted} if isinstance(accepted, str) else set(accepted)
 
 
 def _dotted(path: Iterable[str | int]) -> str:
@@ -173,12 +228,12 @@ def _dotted(path: Iterable[str | int]) -> str:
     return f"{''.join(parts).lstrip('.')}: " if parts else ""
 
 
-def _is_number(text: str) -> bool:
+def _is_number(value: Any) -> bool:
+    """Return whether a text reads as a number."""
     try:
-        float(text)
+        return isinstance(value, str) and math.isfinite(float(value))
     except ValueError:
         return False
-    return True
 
 
 def _choice(received: Any, accepted: Iterable[str]) -> str:
@@ -195,7 +250,12 @@ def _name_complaints(config: Json) -> Iterator[str]:
             if name not in registered(family):
                 yield f"{family}s: unknown {family} {_choice(name, registered(family))}"
     for name, options in config["models"].items():
-        yield from _option_complaints(f"models.{name}", "model", {"name": name, **options})
+        if name in registered("model"):
+            yield from _option_complaints(f"models.{name}", "model", name, options)
+    for name, stand_ins in (config["data"]["stand_ins"] or {}).items():
+        for where, dataset in [("", name), *((f".{name}", stand_in) for stand_in in stand_ins)]:
+            if dataset not in registered("dataset"):
+                yield f"data.stand_ins{where}: unknown dataset {_choice(dataset, registered('dataset'))}"
     for name, method in config["methods"].items():
         yield from _method_complaints(f"methods.{name}", method)
     for index, experiment in enumerate(config["experiments"]):
@@ -205,15 +265,15 @@ def _name_complaints(config: Json) -> Iterator[str]:
 def _study_complaints(config: Json) -> Iterator[str]:
     pairs = [(experiment["dataset"], experiment["model"]) for experiment in config["experiments"]]
     for twice in sorted({pair for pair in pairs if pairs.count(pair) > 1}):
-        yield f"experiments: {'/'.join(twice)} stands there more than once; each pair at most once is accepted"
+        yield f"experiments: {'/'.join(twice)} stands there more than once; accepted: each pair once"
     strangers = [seed for seed in config["timed_seeds"] if seed not in config["seeds"]]
     if strangers:
         yield f"timed_seeds: {', '.join(map(str, strangers))} not among seeds; accepted: some of seeds"
-    for name in {dataset for dataset, _ in pairs}:
+    for name, _ in pairs:
         for stand_in in (config["data"]["stand_ins"] or {}).get(name, []):
             if stand_in not in config["datasets"]:
-                accepted = _choice(stand_in, config["datasets"])
-                yield f"data.stand_ins.{name}: {accepted} (the sizes of more can be given in datasets)"
+                sizes = f"{stand_in}: {{num_train: N, num_test: N}}"
+                yield f"datasets: no sizes for {stand_in}, a stand-in of {name}; add a line `{sizes}`"
     for name, method in config["methods"].items():
         if isinstance(method["learning_rate"], dict):
             yield from _rate_complaints(f"methods.{name}.learning_rate", method["learning_rate"], pairs)
@@ -222,11 +282,11 @@ def _study_complaints(config: Json) -> Iterator[str]:
 
 def _folder_complaints(results: str) -> Iterator[str]:
     folder = Path(results)
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.access(path, os.F_OK))
     if not existing.is_dir():
         yield f"results: {results!r} cannot be a folder, {str(existing)!r} is a file; name another place"
     elif not os.access(existing, os.W_OK | os.X_OK):
-        yield f"results: {results!r} cannot be written, {str(existing)!r} is read-only; name another place"
+        yield f"results: {results!r} cannot be written, nor can {str(existing)!r}; name another place"
 
 
 def _experiment_complaints(where: str, experiment: Json, config: Json) -> Iterator[str]:
@@ -235,9 +295,14 @@ def _experiment_complaints(where: str, experiment: Json, config: Json) -> Iterat
         if name not in config[f"{family}s"]:
             yield f"{where}.{family}: unknown {family} {_choice(name, config[f'{family}s'])}"
     for family in ("optimizer", "schedule"):
-        yield from _option_complaints(f"{where}.{family}", family, experiment[family])
+        options = dict(experiment[family])
+        name = options.pop("name")
+        if name in registered(family):
+            yield from _option_complaints(f"{where}.{family}", family, name, options, ("name",))
+        else:
+            yield f"{where}.{family}.name: unknown {family} {_choice(name, registered(family))}"
     if experiment["schedule"] == {"name": "exponential", "final_fraction": 0}:
-        yield f"{where}.schedule.final_fraction: 0 is out of an exponential's reach; accepted: above 0, up to 1"
+        yield f"{where}.schedule.final_fraction: no exponential reaches 0; accepted: above 0, up to 1"
 
 
 def _rate_complaints(where: str, rates: Json, experiments: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -247,7 +312,7 @@ def _rate_complaints(where: str, rates: Json, experiments: Iterable[tuple[str, s
             yield f"{where}: no rate for {pair}; add a line `{pair}: RATE`"
     for pair in rates:
         if pair not in pairs:
-            yield f"{where}: {_choice(pair, pairs)}"
+            yield f"{where}: unknown experiment {_choice(pair, pairs)}"
 
 
 def _method_complaints(where: str, method: Json) -> Iterator[str]:
@@ -255,30 +320,28 @@ def _method_complaints(where: str, method: Json) -> Iterator[str]:
         yield f"{where}.estimator: unknown estimator {_choice(method['estimator'], registered('estimator'))}"
         return
     needs_tangents = "tangents" in signature("estimator", method["estimator"]).required
-    for key in ("tangents", "num_tangents"):
+    for key in _TANGENT_KEYS:
         if needs_tangents and key not in method:
             yield f"{where}.{key}: missing; estimator {method['estimator']!r} draws tangents"
         if not needs_tangents and key in method:
             yield f"{where}.{key}: estimator {method['estimator']!r} draws no tangents; remove the key"
     if "tangents" in method and method["tangents"] not in registered("tangents"):
         yield f"{where}.tangents: unknown tangents {_choice(method['tangents'], registered('tangents'))}"
-    own = {key: value for key, value in method.items() if key not in _METHOD_KEYS}
-    yield from _option_complaints(where, "estimator", {"name": method["estimator"], **own}, _METHOD_KEYS)
+    keys = ("estimator", "learning_rate", *(_TANGENT_KEYS if needs_tangents else ()))
+    own = {key: value for key, value in method.items() if key not in (*keys, *_TANGENT_KEYS)}
+    yield from _option_complaints(where, "estimator", method["estimator"], own, keys)
 
 
-def _option_complaints(where: str, family: str, choice: Json, known: tuple[str, ...] = ("name",)) -> Iterator[str]:
-    """Complain of options that a registered function does not take, or lacks."""
-    name = choice["name"]
-    if name not in registered(family):
-        if family in ("optimizer", "schedule"):
-            yield f"{where}: unknown {family} {_choice(name, registered(family))}"
-        return
-    options = signature(family, name).options
-    for key in choice:
-        if key != "name" and key not in options:
-            yield f"{where}: unknown key {_choice(key, (*known, *options))}"
+def _option_complaints(
+    where: str, family: str, name: str, options: Json, keys: tuple[str, ...] = ()
+) -> Iterator[str]:
+    """Complain of options that a registered function does not take, or lacks; `keys` stand beside them."""
+    accepted = signature(family, name).options
     for key in options:
-        if key not in choice:
+        if key not in accepted:
+            yield f"{where}: unknown key {_choice(key, (*keys, *accepted))}"
+    for key in accepted:
+        if key not in options:
             yield f"{where}: missing {key}, an option of {family} {name!r}"
 
 
@@ -287,4 +350,23 @@ def _rate(rate: Any, dataset: str, model: str) -> float:
     return float(rate[f"{dataset}/{model}"] if isinstance(rate, dict) else rate)
 
 
-_METHOD_KEYS = ("estimator", "tangents", "num_tangents", "learning_rate")
+_TANGENT_KEYS = ("tangents", "num_tangents")
+
+_TYPES = {
+    "object": "a mapping of keys to values",
+    "array": "a list",
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a finite number",
+    "null": "null",
+}
+
+_BOUNDS = {
+    "minimum": "{} or more",
+    "maximum": "{} or less",
+    "exclusiveMinimum": "above {}",
+    "exclusiveMaximum": "below {}",
+    "minItems": "at least {} entry",
+    "minProperties": "at least {} entry",
+    "minLength": "at least {} character",
+}

@@ -44,8 +44,15 @@ def forward_gradient(loss_fn: LossFn, params: Params, tangents: Params) -> LossA
     >>> estimate.loss, estimate.gradient["x"]
     (tensor(5.), tensor([-2.,  2.]))
     """
+    num_tangents = len(next(iter(tangents.values())))
+    if num_tangents == 1:
+        tangent = _first(tangents)
+        loss, derivative = _dual_pass(loss_fn, params, tangent)
+        scaled = torch._foreach_mul(list(tangent.values()), derivative)
+        return LossAndGradient(loss, dict(zip(tangent, scaled, strict=True)))
     loss, derivatives = directional_derivatives(loss_fn, params, tangents)
-    return LossAndGradient(loss, weighted_mean(derivatives, tangents))
+    weights = derivatives / num_tangents
+    return LossAndGradient(loss, {name: torch.tensordot(weights, v, dims=1) for name, v in tangents.items()})
 
 
 def directional_derivatives(loss_fn: LossFn, params: Params, tangents: Params) -> tuple[Tensor, Tensor]:
@@ -54,9 +61,8 @@ def directional_derivatives(loss_fn: LossFn, params: Params, tangents: Params) -
     One tangent travels as a dual number: `torch.func.jvp` re-enters Python transforms at each call, at twice the
     time on a small model. Several share one primal pass under `vmap`, which dual numbers cannot do.
     """
-    num_tangents = len(next(iter(tangents.values())))
-    if num_tangents == 1:
-        loss, derivative = _dual_pass(loss_fn, params, {name: v[0] for name, v in tangents.items()})
+    if len(next(iter(tangents.values()))) == 1:
+        loss, derivative = _dual_pass(loss_fn, params, _first(tangents))
         return loss, derivative[None]
 
     def jvp(tangent: Params) -> tuple[Tensor, Tensor]:
@@ -69,18 +75,16 @@ def directional_derivatives(loss_fn: LossFn, params: Params, tangents: Params) -
     return loss, derivatives
 
 
-def weighted_mean(weights: Tensor, tangents: Params) -> Params:
-    """Compute 1/K Σ wₖ vₖ for `weights` [K] and tangents with a leading axis of K."""
-    if len(weights) == 1:
-        scaled = torch._foreach_mul([v[0] for v in tangents.values()], weights[0])
-        return dict(zip(tangents, scaled, strict=True))
-    return {name: torch.tensordot(weights / len(weights), v, dims=1) for name, v in tangents.items()}
+def _first(tangents: Params) -> Params:
+    return {name: v[0] for name, v in tangents.items()}
 
 
 def _dual_pass(loss_fn: LossFn, params: Params, tangent: Params) -> tuple[Tensor, Tensor]:
-    with torch.no_grad(), forward_ad.dual_level():
-        duals = {name: forward_ad.make_dual(value, tangent[name]) for name, value in params.items()}
-        loss, derivative = forward_ad.unpack_dual(loss_fn(duals))
+    """Compute the loss and ∇f·v; `torch._make_dual` is what `make_dual` calls after 4 µs of checks a tensor."""
+    forward_ad._maybe_load_decompositions()
+    with torch.no_grad(), forward_ad.dual_level() as level:
+        duals = {name: torch._make_dual(value, tangent[name], level=level) for name, value in params.items()}
+        loss, derivative = torch._unpack_dual(loss_fn(duals), level=level)
     return loss, derivative if derivative is not None else torch.zeros_like(loss)
 
 

@@ -23,8 +23,8 @@ dependencies:
 
 
 def installed() -> list[str]:
-    """Return the environment's packages as pins, less this one; a build's local tag ("+cpu") is no version."""
-    command = [sys.executable, "-m", "pip", "freeze", "--exclude-editable"]
+    """Return the environment's packages as pins, less this one; a build's local tag ("+cpu") is left out."""
+    command = [sys.executable, "-m", "pip", "freeze", "--all", "--exclude", "pip", "--exclude-editable"]
     frozen = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     pins = [line.partition("+")[0] for line in frozen if "==" in line]
     return [pin for pin in pins if not pin.startswith(("nvidia-", "cuda-", "triton=="))]

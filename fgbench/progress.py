@@ -12,7 +12,7 @@ INTERVAL_S = 2.0
 
 @dataclass
 class Progress:
-    """Prints where a run stands, at most every `INTERVAL_S`, and only where a person looks on: at a terminal."""
+    """Prints where a run stands, at most every `INTERVAL_S`, and only where a person looks: at a terminal."""
 
     title: str
     max_steps: int
@@ -30,4 +30,5 @@ class Progress:
     def _line(self, step: int, loss: float, elapsed_s: float) -> str:
         rate = step / elapsed_s if elapsed_s else 0.0
         left = f", at most {(self.max_steps - step) / rate:.0f} s left" if rate else ""
-        return f"{self.title}: step {step:,} of {self.max_steps:,}, loss {loss:.4f}, {rate:,.0f} steps/s{left}"
+        place = f"step {step:,} of {self.max_steps:,}"
+        return f"{self.title}: {place}, loss {loss:.4f}, {rate:,.0f} steps/s{left}"

@@ -11,7 +11,16 @@ from pathlib import Path
 
 from fgbench.types import Json
 
-PACKAGES = ("torch", "torchvision", "tensorflow-datasets", "scikit-learn", "numpy", "scipy", "pandas", "snakemake")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "tensorflow-datasets",
+    "scikit-learn",
+    "numpy",
+    "scipy",
+    "pandas",
+    "snakemake",
+)
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:

@@ -60,7 +60,7 @@ def signature(family: str, name: str) -> Signature:
 
 
 def code_hash(command: str) -> str:
-    """Return a hash of the code that one command of `cli` runs: the parts of `cli` it uses, and whole modules below.
+    """Return a hash of the code that a command runs: the parts of `cli` it uses, and whole modules below.
 
     Changes with any edit of that code, and with no other; the time of a file plays no part.
 
@@ -76,7 +76,10 @@ def code_hash(command: str) -> str:
 def folder_hash(folder: Path) -> str:
     """Return a hash of the names and contents of all files below a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return _digest([f"{path.relative_to(folder)}\n{path.read_text(encoding='utf-8')}" for path in files])
+    contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    return _digest(
+        [f"{path.relative_to(folder)}\n{content}" for path, content in zip(files, contents, strict=True)]
+    )
 
 
 def imports_of(tree: ast.AST) -> Iterator[str]:
@@ -106,9 +109,13 @@ def _registry(family: str) -> dict[str, str]:
     }
 
 
-@cache
 def _tree(module: str) -> ast.Module:
-    return ast.parse(_path(module).read_text(encoding="utf-8"))
+    return _parsed(_path(module).read_text(encoding="utf-8"))
+
+
+@cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def _path(module: str) -> Path:
@@ -118,22 +125,21 @@ def _path(module: str) -> Path:
 
 def _definitions(module: str) -> dict[str, ast.stmt]:
     """Return a module's top-level functions, classes, variables and imports by name."""
-    found: dict[str, ast.stmt] = {}
-    for node in _tree(module).body:
-        for name in _names_defined(node):
-            found[name] = node
-    return found
+    return {name: definition for node in _tree(module).body for name, definition in _defined(node)}
 
 
-def _names_defined(node: ast.stmt) -> list[str]:
+def _defined(node: ast.stmt) -> Iterator[tuple[str, ast.stmt]]:
+    """Yield what a statement defines, by name; of an import of several names, each name's own part."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    if isinstance(node, ast.Assign | ast.AnnAssign):
+        yield node.name, node
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        return [target.id for target in targets if isinstance(target, ast.Name)]
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return [alias.asname or alias.name for alias in node.names]
-    return []
+        yield from ((target.id, node) for target in targets if isinstance(target, ast.Name))
+    elif isinstance(node, ast.ImportFrom):
+        for alias in node.names:
+            yield alias.asname or alias.name, ast.ImportFrom(node.module, [alias], node.level)
+    elif isinstance(node, ast.Import):
+        yield from ((alias.asname or alias.name, ast.Import([alias])) for alias in node.names)
 
 
 def _reachable(command: str) -> tuple[list[str], set[str]]:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from fgbench.errors import ResultError
@@ -44,7 +46,7 @@ def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            np.savez(file, allow_pickle=False, **arrays)
 
     _write(path, write)
 
@@ -54,7 +56,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
     Raises ResultError where the file is missing or cut short.
     """
-    with _reading(path), np.load(path, allow_pickle=False) as arrays:
+    # Not np.load: to a file that is no .npz it answers with the advice to unpickle it.
+    with _reading(path), path.open("rb") as file, NpzFile(file) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
 
@@ -71,8 +74,10 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise ResultError(f"{path}: no such file. Run the stage that writes it first (see `fgbench --help`).") from None
-    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise ResultError(
+            f"{path}: no such file. Run the stage that writes it first (see `fgbench --help`)."
+        ) from None
+    except (OSError, ValueError, EOFError, RecursionError, BadZipFile) as error:
         raise ResultError(f"{path}: cannot be read ({error}). {_REBUILD}") from error
 
 
@@ -89,8 +94,8 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     except OSError as error:
         raise ResultError(
-            f"{path}: cannot be written ({error.strerror or error}). Nothing was left half-written; "
-            "free the space or name another folder (`results` in the config), then run again: finished work is kept."
+            f"{path}: cannot be written ({error.strerror or error}). Nothing was left half-written; free the "
+            "space or name another folder (`results` in the config), then run again: finished work is kept."
         ) from error
     finally:
         if temporary is not None:

@@ -30,15 +30,14 @@ def draw_tangents(distribution: str, *, like: Params, num_tangents: int, generat
     >>> tangents["weight"].shape, sorted(set(tangents["bias"].flatten().tolist()))
     (torch.Size([2, 3, 4]), [-1.0, 1.0])
     """
-    first = next(iter(like.values()))
-    sizes = [value.numel() for value in like.values()]
-    flat = TANGENTS[distribution](num_tangents, sum(sizes), generator).to(first)
-    return unflatten(flat, like)
+    num_parameters = sum(value.numel() for value in like.values())
+    flat = TANGENTS[distribution](num_tangents, num_parameters, generator)
+    return unflatten(flat.to(next(iter(like.values()))), like)
 
 
 def unflatten(flat: Tensor, like: Params) -> Params:
     """Return views of `flat` [K, d] named and shaped like `like`, each with the leading axis of K."""
-    blocks = flat.split([value.numel() for value in like.values()], dim=1)
+    blocks = flat.split_with_sizes([value.numel() for value in like.values()], dim=1)
     return {
         name: block.view(-1, *value.shape) for (name, value), block in zip(like.items(), blocks, strict=True)
     }
@@ -51,7 +50,7 @@ def normal(num_tangents: int, num_parameters: int, generator: torch.Generator) -
 
 def rademacher(num_tangents: int, num_parameters: int, generator: torch.Generator) -> Tensor:
     """Draw independent signs, +1 or -1 with equal chance, [K, d]; kurtosis 1, the least there is."""
-    return torch.empty(num_tangents, num_parameters).random_(0, 2, generator=generator).mul_(2).sub_(1)
+    return torch.empty(num_tangents, num_parameters).random_(0, 2, generator=generator).sub_(0.5).sign_()
 
 
 def sphere(num_tangents: int, num_parameters: int, generator: torch.Generator) -> Tensor:

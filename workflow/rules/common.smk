@@ -1,5 +1,4 @@
 # Config in, checked; names of cells, chunks and files out.
-import json
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from fgbench.config import (
     data_settings,
     read_yaml,
     split_settings,
+    write_config,
 )
 from fgbench.errors import FgbenchError
 from fgbench.provenance import versions
@@ -29,6 +29,8 @@ except FgbenchError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = Path(CONFIG["results"])
+# What every job reads. Not an input of theirs: a job hangs, by its params, on its own part of the config alone.
+RESOLVED = RESULTS / "config.yaml"
 CHUNKS = chunks(CONFIG, CONFIG["seeds"])
 
 # Jobs run this very Python, activated or not; --sdm conda brings its own.
@@ -64,17 +66,3 @@ def datasets():
     return list(
         dict.fromkeys(experiment["dataset"] for experiment in CONFIG["experiments"])
     )
-
-
-rule resolved_config:
-    output:
-        RESULTS / "config.yaml",
-    log:
-        RESULTS / "logs/config.log",
-    params:
-        values=json.dumps(CONFIG),
-        code=code_hash("resolve"),
-    conda:
-        "../../environment.yml"
-    shell:
-        "python -m fgbench resolve --values {params.values:q} --output {output} --log {log}"

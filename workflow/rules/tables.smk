@@ -13,11 +13,11 @@ rule tables:
         directory(RESULTS / "tables"),
     log:
         RESULTS / "logs/tables.log",
+    conda:
+        "../../environment.yml"
     params:
         code=code_hash("tables"),
         versions=versions(["pandas", "pyarrow", "scipy"]),
-    conda:
-        "../../environment.yml"
     shell:
         "python -m fgbench tables --runs {input.runs} --times {input.times}"
         " --output {output} --log {log}"

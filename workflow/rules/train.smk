@@ -3,22 +3,22 @@
 
 rule train:
     input:
-        config=ancient(rules.resolved_config.output[0]),
         splits=rules.split.output[0],
         metadata=rules.data.output.metadata,
     output:
         RESULTS / "runs/{dataset}/{model}/{method}/{chunk}.json",
     log:
         RESULTS / "logs/runs/{dataset}/{model}/{method}/{chunk}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
     params:
+        config=RESOLVED,
         seeds=seeds_of,
         settings=settings_of,
         code=code_hash("train"),
         versions=versions(["torch"]),
-    threads: 1
-    conda:
-        "../../environment.yml"
     shell:
-        "python -m fgbench train --config {input.config} --dataset {wildcards.dataset}"
+        "python -m fgbench train --config {params.config} --dataset {wildcards.dataset}"
         " --model {wildcards.model} --method {wildcards.method} --seeds {params.seeds}"
         " --splits {input.splits} --metadata {input.metadata} --output {output} --log {log}"
