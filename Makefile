@@ -9,20 +9,21 @@ INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 PIP_INPUTS := constraints.txt pyproject.toml Makefile
 
 .DEFAULT_GOAL := help
-.PHONY: help report smoke test lint benchmarks pins clean
+.PHONY: help report smoke test lint benchmarks screenshots pins clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 report: $(VENV)/installed ## train the study in CONFIG and render its report
+	@fgbench check --config $(CONFIG)
 	snakemake --cores $(CORES) --configfile $(CONFIG)
-	@python -m fgbench where --config $(CONFIG)
+	@sed -n 's|^results: *\([^ ]*\).*|The report: \1/report.html|p' $(CONFIG)
 
 smoke: ## the same six combinations, tiny
 	@$(MAKE) report CONFIG=config/smoke.yaml
 
 test: lint ## linters, then every test
-	pytest --numprocesses 2
+	pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/installed-test ## ruff, mypy, snakefmt, snakemake --lint
 	ruff check .
@@ -34,6 +35,9 @@ lint: $(VENV)/installed-test ## ruff, mypy, snakefmt, snakemake --lint
 benchmarks: $(VENV)/installed ## where the time of a step and of a study goes
 	python benchmarks/steps.py
 	python benchmarks/pipeline.py
+
+screenshots: $(VENV)/installed-test ## print results/report.html to docs/*.png
+	python docs/screenshots.py results/report.html docs
 
 pins: $(VENV)/installed-test ## write constraints.txt and environment.yml anew from .venv
 	python -m fgbench.pins

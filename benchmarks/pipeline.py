@@ -32,7 +32,7 @@ def spans(log: str) -> dict[str, list[tuple[float, float]]]:
     now, rule, running = 0.0, "", {}
     for line in log.splitlines():
         if match := STAMP.match(line):
-            now = datetime.strptime(match[1], "%a %b %d %H:%M:%S %Y").timestamp()  # noqa: DTZ007
+            now = datetime.strptime(match[1], "%a %b %d %H:%M:%S %Y").timestamp()
         elif match := STARTED.match(line):
             rule = match[1]
         elif match := JOB.match(line):
@@ -45,7 +45,9 @@ def spans(log: str) -> dict[str, list[tuple[float, float]]]:
 
 def main() -> None:
     """Run the study and print a row a rule."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", type=Path, default=Path("config/config.yaml"))
     parser.add_argument("--cores", default="4")
     arguments = parser.parse_args()
@@ -55,14 +57,18 @@ def main() -> None:
         study = read_config(arguments.config) | {"results": str(Path(folder) / "results")}
         config.write_text(yaml.safe_dump(study), encoding="utf-8")
         start = perf_counter()
-        done = subprocess.run([*snakemake, "--configfile", str(config)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*snakemake, "--configfile", str(config)], capture_output=True, text=True, check=False
+        )
         wall_s = perf_counter() - start
         if done.returncode:
             sys.exit(done.stderr)
         start = perf_counter()
         subprocess.run([*snakemake, "--configfile", str(config)], capture_output=True, check=True)
         nothing_s = perf_counter() - start
-    print(f"{arguments.config}, --cores {arguments.cores}: {wall_s:.1f} s; run again with nothing to do: {nothing_s:.1f} s")
+    print(
+        f"{arguments.config}, --cores {arguments.cores}: {wall_s:.1f} s; with nothing to do: {nothing_s:.1f} s"
+    )
     print("rule              jobs   first to last, s   summed over jobs, s")
     for rule, jobs in spans(done.stderr).items():
         reach = max(end for _, end in jobs) - min(start for start, _ in jobs)

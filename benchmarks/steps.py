@@ -49,8 +49,8 @@ def tutorial(model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor)
         tangents = {name: torch.randn_like(value) for name, value in params.items()}
         loss_of = lambda values: cross_entropy(functional_call(model, values, (inputs,)), labels)  # noqa: E731
         _, derivative = jvp(loss_of, (params,), (tangents,))
-        for name in params:
-            params[name] = params[name] - 1e-9 * derivative * tangents[name]
+        for name, value in params.items():
+            params[name] = value - 1e-9 * derivative * tangents[name]
 
     return step
 
@@ -123,7 +123,9 @@ def measured(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
 
 def main() -> None:
     """Measure every experiment of a config and print a table for each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", type=Path, default=Path("config/config.yaml"))
     parser.add_argument("--rounds", type=int, default=20, help="blocks of each variant (default: 20)")
     arguments = parser.parse_args()
@@ -141,7 +143,9 @@ def main() -> None:
             for name, make in VARIANTS.items()
         }
         samples = measured(steps, arguments.rounds)
-        print(f"\n{experiment['model']}, batch {experiment['batch_size']}: µs a step; tutorial's time over it")
+        print(
+            f"\n{experiment['model']}, batch {experiment['batch_size']}: µs a step; tutorial's time over it"
+        )
         for name, blocks in samples.items():
             ratios = [slow / own for slow, own in zip(samples["tutorial jvp"], blocks, strict=True)]
             print(f"  {name:20} {statistics.median(blocks):8.1f}   {statistics.median(ratios):5.2f}×")

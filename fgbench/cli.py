@@ -12,8 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fgbench.config import cell_settings, data_settings, read_config, split_settings
-from fgbench.config import Cell
+from fgbench.config import Cell, cell_settings, cells, data_settings, read_config, split_settings
 from fgbench.errors import FgbenchError
 from fgbench.progress import Progress
 from fgbench.storage import read_arrays, read_json, write_arrays, write_json, write_text, write_with
@@ -37,9 +36,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         LOG.error("fgbench %s: %s", parsed.command, error)
         return 1
     except KeyboardInterrupt:
-        LOG.error("fgbench %s: interrupted; finished work is kept, the same command goes on from there", parsed.command)
+        LOG.error(
+            "fgbench %s: interrupted; finished work is kept, the same command goes on from there",
+            parsed.command,
+        )
         return 130
     return 0
+
+
+def check(parsed: argparse.Namespace) -> None:
+    """Check a config and say what study it describes."""
+    config = read_config(parsed.config)
+    num_cells, num_seeds = len(cells(config)), len(config["seeds"])
+    LOG.info(
+        "%s: %d cells at %d seeds, results in %s", parsed.config, num_cells, num_seeds, config["results"]
+    )
 
 
 def data(parsed: argparse.Namespace) -> None:
@@ -159,7 +170,9 @@ def report(parsed: argparse.Namespace) -> None:
     write_text(parsed.output, page)
     for metadata in described:
         if metadata["used"] != metadata["asked_for"]:
-            LOG.warning("%s was asked for, %s was used: the report says why", metadata["asked_for"], metadata["used"])
+            LOG.warning(
+                "%s was asked for, %s was used: the report says why", metadata["asked_for"], metadata["used"]
+            )
 
 
 def _settings(parsed: argparse.Namespace) -> Settings:
@@ -189,7 +202,9 @@ def _splits(parsed: argparse.Namespace) -> Iterator[tuple[int, Split]]:
 
 def _progress(parsed: argparse.Namespace, seed: int, settings: Settings) -> Progress:
     place = f"{parsed.seeds.index(seed) + 1} of {len(parsed.seeds)}"
-    return Progress(f"{parsed.dataset}/{parsed.model}/{parsed.method} seed {seed} ({place})", settings.max_steps)
+    return Progress(
+        f"{parsed.dataset}/{parsed.model}/{parsed.method} seed {seed} ({place})", settings.max_steps
+    )
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -249,7 +264,10 @@ _ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "metadata": ("--metadata", _path("the data set's description, .json")),
     "splits": ("--splits", _path("the seeds' splits, .npz", nargs="+")),
     "all_samples": ("--samples", _path("every data set's samples, .npz", nargs="+")),
-    "all_metadata": ("--metadata", _path("every data set's description, .json, in the same order", nargs="+")),
+    "all_metadata": (
+        "--metadata",
+        _path("every data set's description, .json, in the same order", nargs="+"),
+    ),
     "runs": ("--runs", _path("run records, .json", nargs="+")),
     "times": ("--times", _path("timing records, .json", nargs="+")),
     "tables": ("--tables", _path("the folder of tables")),
@@ -263,6 +281,7 @@ _CELL_EXAMPLE = (
 )
 
 _COMMANDS: tuple[tuple[Callable[[argparse.Namespace], None], tuple[str, ...], str], ...] = (
+    (check, ("config",), "--config config/config.yaml"),
     (
         data,
         ("config", "dataset", "samples", "metadata"),

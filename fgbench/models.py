@@ -21,9 +21,10 @@ ModelFn: TypeAlias = Callable[..., nn.Sequential]
 
 
 def built_model(choice: Json, input_shape: Sequence[int], num_classes: int, *, seed: int) -> nn.Sequential:
-    """Return the model of `choice` ({name, options}), its initial parameters drawn by PyTorch's own rules from `seed` alone.
+    """Return the model of `choice` ({name, options}).
 
-    The global random number generator is left as it was.
+    Its initial parameters are drawn by PyTorch's own rules from `seed` alone; the global random number
+    generator is left as it was.
 
     Raises ConfigError where the model cannot take inputs of that shape.
     """

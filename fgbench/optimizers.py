@@ -45,7 +45,7 @@ def adam(params: Params, *, beta1: float, beta2: float) -> Update:
     return update
 
 
-def constant(progress: float) -> float:  # noqa: ARG001
+def constant(progress: float) -> float:
     """Return 1 at any progress."""
     return 1.0
 

@@ -18,7 +18,9 @@ from fgbench.types import Params
 Draw: TypeAlias = Callable[[int, int, torch.Generator], Tensor]
 
 
-def draw_tangents(distribution: str, *, like: Params, num_tangents: int, generator: torch.Generator) -> Params:
+def draw_tangents(
+    distribution: str, *, like: Params, num_tangents: int, generator: torch.Generator
+) -> Params:
     """Return `num_tangents` tangents, shaped like `like` with a leading axis of K, in its device and dtype.
 
     All entries come from one draw of [K, d], d the number of parameters, and are views of it: one call of the

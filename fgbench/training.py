@@ -70,7 +70,11 @@ class Run:
             "steps_to_target": self.steps if self.status == "reached" else None,
             "diverged_at_step": self.steps if self.status == "diverged" else None,
             "curve": {key: [_finite(record[key]) for record in self.curve] for key in self.curve[0]},
-            "predictions": {"id": test.ids.tolist(), "label": test.labels.tolist(), "predicted": self.predicted},
+            "predictions": {
+                "id": test.ids.tolist(),
+                "label": test.labels.tolist(),
+                "predicted": self.predicted,
+            },
         }
 
 

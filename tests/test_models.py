@@ -51,7 +51,9 @@ def test_a_batch_loss_is_that_of_functional_call(choice, shape, num_classes, num
     loss_fn = BatchLoss(model, inputs, labels)
     assert torch.equal(loss_fn(params), expected)
     other = loss_fn.on(inputs[:2], labels[:2])
-    assert torch.equal(other(params), cross_entropy(functional_call(model, params, (inputs[:2],)), labels[:2]))
+    assert torch.equal(
+        other(params), cross_entropy(functional_call(model, params, (inputs[:2],)), labels[:2])
+    )
 
 
 def test_a_tied_parameter_is_put_into_all_its_places() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -50,7 +52,7 @@ OPTIONS = {"constant": {}, "cosine": {"final_fraction": 0.1}, "exponential": {"f
 def test_a_schedule_falls_from_one_and_never_rises(name: str) -> None:
     factors = [SCHEDULES[name](step / 100, **OPTIONS[name]) for step in range(101)]
     assert factors[0] == 1
-    assert all(later <= earlier for earlier, later in zip(factors, factors[1:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(factors))
     assert factors[-1] == pytest.approx(OPTIONS[name].get("final_fraction", 1))
 
 

@@ -37,13 +37,13 @@ def test_the_order_of_records_changes_nothing() -> None:
         pd.testing.assert_frame_equal(table, backwards[name])
 
 
-@pytest.mark.parametrize("methods", [records.METHODS, ("NA", "", 'a,"b\nお')])
-@pytest.mark.parametrize("name", COLUMNS)
-def test_a_table_comes_back_from_its_csv_as_it_was(name: str, methods: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("methods", [("backprop", "NA"), ("", 'a,"b\nお')])
+def test_tables_come_back_from_their_csv_as_they_were(methods: tuple[str, ...]) -> None:
     runs = records.run_records(methods=methods)
-    for tables in (study_tables(runs, records.time_records(runs)), study_tables(runs), study_tables([])):
-        text = io.StringIO(tables[name].to_csv(index=False))
-        pd.testing.assert_frame_equal(table_from_csv(name, text), tables[name], check_exact=True)
+    for tables in (study_tables(runs, records.time_records(runs)), study_tables([])):
+        for name, table in tables.items():
+            text = io.StringIO(table.to_csv(index=False))
+            pd.testing.assert_frame_equal(table_from_csv(name, text), table, check_exact=True)
 
 
 @pytest.mark.parametrize("text", ["", "dataset,data\n", "not,a\ntable"])
@@ -89,7 +89,7 @@ def test_no_median_of_steps_is_given_once_half_of_the_runs_miss() -> None:
 
 def test_final_values_are_means_over_the_runs_that_did_not_diverge() -> None:
     cell = of("summary", "cnn", "forward_gradient").iloc[0]
-    # seed s ends at training loss 0.49 and test loss 0.49 + 2·(0.1 + 0.01·s); seed 0 diverged, seed 1 stayed at 0.51
+    # seed s ends at losses 0.49 and 0.49 + 2·(0.1 + 0.01·s); seed 0 diverged, seed 1 stayed at 0.51
     assert cell["train_loss_mean"] == pytest.approx((0.51 + 4 * 0.49) / 5)
     assert cell["test_loss_mean"] == pytest.approx(0.49 + 2 * (0.1 + 0.01 * 3))
     assert cell["test_loss_low"] < cell["test_loss_mean"] < cell["test_loss_high"]
@@ -142,7 +142,7 @@ def test_confusion_counts_every_tested_example_once() -> None:
 
 def test_misclassified_examples_say_by_how_many_of_the_runs_that_tested_them() -> None:
     missed = of("misclassified", "logistic_regression", "backprop").set_index("id")
-    # seed s tests examples s to s + 19 and is wrong on s to 2s: example 4 is tested by seeds 0-4, wrong for 2, 3, 4
+    # seed s tests examples s to s + 19, wrong on s to 2s: example 4 is tested by seeds 0-4, wrong for 2, 3, 4
     example = missed.loc[4]
     assert (example["wrong"], example["tested"], example["predicted_by"]) == (3, 5, 3)
     assert (example["label"], example["predicted"], example["rate"]) == (1, 2, 3 / 5)
@@ -171,7 +171,7 @@ def test_a_seed_in_two_records_is_refused() -> None:
 
 def test_records_of_one_cell_made_with_different_settings_are_refused() -> None:
     runs = copy.deepcopy(RUNS)
-    runs[1]["settings"]["learning_rate"] = 0.5
+    runs[1]["settings"] = runs[1]["settings"] | {"learning_rate": 0.5}
     with pytest.raises(ResultError, match="different settings"):
         study_tables(runs)
 

@@ -143,7 +143,9 @@ def test_a_backprop_run_is_plain_gradient_descent() -> None:
     torch.manual_seed(derived_seed(3, "init"))
     model = torch.nn.Linear(2, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    inputs, labels = (torch.from_numpy(value) for value in (two_clouds().train.inputs, two_clouds().train.labels))
+    inputs, labels = (
+        torch.from_numpy(value) for value in (two_clouds().train.inputs, two_clouds().train.labels)
+    )
     drawing = generator(3, "batches")
     batches = [batch for _ in range(7) for batch in torch.randperm(45, generator=drawing)[:40].split(10)]
     for batch in batches[:25]:

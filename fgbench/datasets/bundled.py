@@ -12,7 +12,7 @@ from fgbench.types import Samples
 _LEVELS = 16  # a pixel of digits counts the dark ones of a 4×4 block
 
 
-def digits(fetch: Fetch) -> Samples:  # noqa: ARG001 - every data set has this signature
+def digits(fetch: Fetch) -> Samples:
     """Return 1,797 handwritten digits: `inputs` uint8 [1797, 28, 28], enlarged from 8×8; ten classes."""
     from sklearn.datasets import load_digits
 
@@ -34,7 +34,7 @@ def digits(fetch: Fetch) -> Samples:  # noqa: ARG001 - every data set has this s
     )
 
 
-def iris(fetch: Fetch) -> Samples:  # noqa: ARG001 - every data set has this signature
+def iris(fetch: Fetch) -> Samples:
     """Return 150 irises: `inputs` float32 [150, 4] in cm; three species."""
     from sklearn.datasets import load_iris
 

@@ -1,0 +1,29 @@
+"""Print a report's first screens to pictures: python docs/screenshots.py results/report.html docs"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+VIEWS = {
+    "report": {"viewport": {"width": 1280, "height": 1400}},
+    "report-phone": {"viewport": {"width": 390, "height": 844}},
+    "report-dark": {"viewport": {"width": 1280, "height": 1400}, "color_scheme": "dark"},
+}
+
+
+def main() -> None:
+    """Write one PNG a view."""
+    report, folder = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        for name, options in VIEWS.items():
+            page = browser.new_context(**options).new_page()
+            page.goto(report.as_uri())
+            page.screenshot(path=folder / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()

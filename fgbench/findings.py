@@ -1,0 +1,295 @@
+"""Tables go in; the sentences that say what was asked and found come out, each made from the numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import pandas as pd
+
+from fgbench.statistics import LEAST_PAIRS
+from fgbench.tables import EXACT_ESTIMATOR, EXPERIMENT
+from fgbench.wording import (
+    count_text,
+    counted,
+    interval_text,
+    joined,
+    number_text,
+    p_text,
+    ratio_text,
+    seconds_text,
+)
+
+Tables: TypeAlias = Mapping[str, pd.DataFrame]
+Row: TypeAlias = Mapping[Any, Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A model on the data really used, trained with every method."""
+
+    dataset: str
+    data: str
+    model: str
+
+    @property
+    def title(self) -> str:
+        """Its name in headings and captions, with the data's true name."""
+        stand_in = f" (stand-in for {self.dataset})" if self.data != self.dataset else ""
+        return f"{self.model} on {self.data}{stand_in}"
+
+    def rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return this experiment's rows of a table."""
+        return table[
+            (table["dataset"] == self.dataset) & (table["data"] == self.data) & (table["model"] == self.model)
+        ]
+
+
+def experiments(tables: Tables) -> list[Experiment]:
+    """Return the study's experiments, the smallest model first."""
+    cells = tables["cells"].sort_values(["num_parameters", *EXPERIMENT], kind="stable")
+    return [
+        Experiment(*key) for key in dict.fromkeys(cells[list(EXPERIMENT)].itertuples(index=False, name=None))
+    ]
+
+
+def methods(tables: Tables) -> list[str]:
+    """Return the study's methods, exact gradients first, then by name."""
+    cells = tables["cells"]
+    exact = cells["estimator"] == EXACT_ESTIMATOR
+    return [*sorted(set(cells["method"][exact])), *sorted(set(cells["method"]) - set(cells["method"][exact]))]
+
+
+def question(tables: Tables) -> str:
+    """Return what the study asks."""
+    baselines, others = _sides(tables)
+    if not others or not baselines:
+        return f"How does {joined(baselines or others)} train?"
+    return f"Does {joined(others, last='or')} train as well as {joined(baselines, last='or')}?"
+
+
+def asked(tables: Tables) -> str:
+    """Return how the question was put: experiments, seeds and where a run ends."""
+    cells, seeds = tables["cells"], sorted(set(tables["runs"]["seed"]))
+    titles = [experiment.title for experiment in experiments(tables)]
+    return (
+        f"{joined(titles)}, each trained with {joined(methods(tables))} at {counted(len(seeds), 'seed')} "
+        f"({_seeds_text(seeds)}). A run ends when its training loss falls below its target "
+        f"({_extremes(cells['target_loss'], '{:g}'.format)}), or after "
+        f"{_extremes(cells['max_steps'], count_text)} steps. "
+        "At one seed all methods share the split, the initial parameters and the order of batches."
+    )
+
+
+def overview(tables: Tables) -> list[str]:
+    """Return the answer in a few sentences: a method's verdicts over all experiments, and its price."""
+    summary, comparisons = tables["summary"], tables["comparisons"]
+    sentences = [_reached_overall(method, summary) for method in methods(tables)]
+    for (method, baseline), rows in comparisons.groupby(["method", "baseline"], sort=True):
+        sentences += [_verdicts(str(method), str(baseline), rows), *_price(str(method), str(baseline), rows)]
+    if comparisons.empty:
+        sentences.append(
+            f"No method was trained beside one with exact gradients ({EXACT_ESTIMATOR}): nothing is compared."
+        )
+    return sentences + _caution(tables)
+
+
+def experiment_findings(tables: Tables, experiment: Experiment) -> list[str]:
+    """Return what was found in one experiment: how the runs ended, and each method against the baseline."""
+    summary = _by(experiment.rows(tables["summary"]), "method")
+    targets = _by(experiment.rows(tables["cells"]), "method")
+    comparisons = experiment.rows(tables["comparisons"])
+    present = [method for method in methods(tables) if method in summary]
+    sentences = [_ending(summary[method], targets[method]["target_loss"]) for method in present]
+    for method in present:
+        rows = _by(comparisons[comparisons["method"] == method], "metric")
+        if rows:
+            sentences += _against_baseline(summary[method], rows, summary)
+    return sentences
+
+
+def comparison_text(row: Row) -> str:
+    """Return a comparison's mean and interval, a ratio marked by ×."""
+    if row["scale"] == "difference":
+        sign = "+" if row["mean"] > 0 else ""
+        return sign + interval_text(row["mean"], row["low"], row["high"])
+    return ratio_text(row["mean"], row["low"], row["high"])
+
+
+def timing_note(times: pd.DataFrame) -> str:
+    """Return how the training times were taken, and whether timed runs repeat the study's."""
+    if times.empty:
+        return "No run was timed."
+    known = times["identical"].dropna()
+    note = (
+        f"Timed runs repeat the study's runs: {int(known.sum())} of {len(known)} end at the identical loss. "
+    )
+    machines = sorted(set(zip(times["cpu"], times["threads"].astype(str), times["torch"], strict=True)))
+    on = [
+        f"{cpu or 'an unnamed processor'}, {threads} math thread(s), torch {torch}"
+        for cpu, threads, torch in machines
+    ]
+    load = times["load_average"].max()
+    loaded = (
+        ""
+        if math.isnan(load)
+        else f" The machine's load average was {number_text(load, decimals=1)} at most."
+    )
+    return f"{note}One run at a time on {joined(on)}.{loaded}"
+
+
+def rates_note(rows: pd.DataFrame) -> str:
+    """Return an experiment's learning rates and where they come from; `rows` are its cells."""
+    rates = joined(
+        [f"{rate:g} for {method}" for method, rate in zip(rows["method"], rows["learning_rate"], strict=True)]
+    )
+    return (
+        f"Learning rates: {rates}. They come from the config file; this study did not tune them under equal "
+        "budgets, so another choice may serve any of the methods better."
+    )
+
+
+def _sides(tables: Tables) -> tuple[list[str], list[str]]:
+    cells = tables["cells"]
+    exact = set(cells["method"][cells["estimator"] == EXACT_ESTIMATOR])
+    every = methods(tables)
+    return [method for method in every if method in exact], [
+        method for method in every if method not in exact
+    ]
+
+
+def _seeds_text(seeds: Sequence[int]) -> str:
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return joined([str(seed) for seed in seeds])
+
+
+def _extremes(values: pd.Series[Any], text: Callable[[float], str]) -> str:
+    low, high = text(float(values.min())), text(float(values.max()))
+    return low if low == high else f"{low} to {high}"
+
+
+def _by(rows: pd.DataFrame, column: str) -> dict[str, Row]:
+    return {row[column]: row for row in rows.to_dict("records")}
+
+
+def _reached_overall(method: str, summary: pd.DataFrame) -> str:
+    rows = summary[summary["method"] == method]
+    reached, diverged = int(rows["reached"].sum()), int(rows["diverged"].sum())
+    runs = counted(int(rows["runs"].sum()), "run")
+    return (
+        f"{method} reached the target in {reached} of {runs}{f'; {diverged} diverged' if diverged else ''}."
+    )
+
+
+def _verdicts(method: str, baseline: str, rows: pd.DataFrame) -> str:
+    said = []
+    for metric, name in (("test_loss", "final test loss"), ("test_accuracy", "final test accuracy")):
+        verdicts = rows["verdict"][rows["metric"] == metric]
+        counts = {
+            verdict: int((verdicts == verdict).sum()) for verdict in ("better", "worse", "not resolved")
+        }
+        said.append(
+            f"{name} {joined([f'{verdict} in {count}' for verdict, count in counts.items() if count])}"
+        )
+    return f"{method} against {baseline}, {_num_experiments(rows)}: {'; '.join(said)}."
+
+
+def _price(method: str, baseline: str, rows: pd.DataFrame) -> list[str]:
+    """Return how many times the steps and the seconds, over the experiments where every pair is complete."""
+    sentences = []
+    for metric, name in (("steps_to_target", "steps to the target"), ("train_time_s", "training time")):
+        known = rows[(rows["metric"] == metric) & (rows["unpaired"] == 0) & (rows["pairs"] > 0)]
+        if len(known):
+            times = _extremes(known["mean"], ratio_text)
+            num_all = int((rows["metric"] == metric).sum())
+            where = (
+                "" if len(known) == num_all else f" where every pair is complete, {len(known)} of {num_all}"
+            )
+            sentences.append(f"{method} took {times} the {name} of {baseline}{where}.")
+    return sentences
+
+
+def _num_experiments(rows: pd.DataFrame) -> str:
+    return counted(len(rows[list(EXPERIMENT)].drop_duplicates()), "experiment")
+
+
+def _caution(tables: Tables) -> list[str]:
+    num_seeds = tables["runs"]["seed"].nunique()
+    if num_seeds >= LEAST_PAIRS or tables["comparisons"].empty:
+        return []
+    return [
+        f"With {counted(num_seeds, 'seed')} no difference can be resolved: the sign-flip test needs "
+        f"{LEAST_PAIRS} pairs or more."
+    ]
+
+
+def _ending(row: Row, target_loss: float) -> str:
+    text = (
+        f"{row['method']} reached a training loss of {target_loss:g} in {row['reached']} of "
+        f"{counted(row['runs'], 'run')}"
+    )
+    if math.isfinite(row["steps_to_target_median"]):
+        text += f", after a median of {count_text(row['steps_to_target_median'])} steps"
+    elif row["reached"]:
+        text += ", too few for a median of the steps"
+    if row["diverged"] < row["runs"]:
+        text += (
+            f"; they end at {interval_text(*(row[f'train_loss_{end}'] for end in ('mean', 'low', 'high')))}"
+        )
+    return f"{text}; {row['diverged']} diverged." if row["diverged"] else f"{text}."
+
+
+def _against_baseline(cell: Row, rows: Mapping[str, Row], summary: Mapping[str, Row]) -> list[str]:
+    baseline = summary[rows["test_loss"]["baseline"]]
+    return [
+        _steps_sentence(rows["steps_to_target"]),
+        _difference_sentence("test loss", cell, baseline, rows["test_loss"]),
+        _difference_sentence("test accuracy", cell, baseline, rows["test_accuracy"]),
+        _time_sentence(cell, baseline, rows["train_time_s"]),
+    ]
+
+
+def _steps_sentence(row: Row) -> str:
+    method, baseline = row["method"], row["baseline"]
+    if row["unpaired"] or not row["pairs"]:
+        return (
+            f"How many times the steps of {baseline} {method} needs is not claimed: at "
+            f"{counted(row['unpaired'], 'seed')} one of the two "
+            "missed the target, and the others are the lucky ones."
+        )
+    return (
+        f"{method} took {comparison_text(row)} the steps of {baseline} to the target (geometric mean over "
+        f"{counted(row['pairs'], 'seed')}{_p_text(row)})."
+    )
+
+
+def _difference_sentence(name: str, cell: Row, baseline: Row, row: Row) -> str:
+    metric = row["metric"]
+    here, there = (
+        interval_text(*(one[f"{metric}_{end}"] for end in ("mean", "low", "high")))
+        for one in (cell, baseline)
+    )
+    text = f"Final {name}: {here} with {row['method']}, {there} with {row['baseline']}"
+    if not row["pairs"]:
+        return f"{text}. No pair of runs can be compared."
+    left_out = f"; {counted(row['unpaired'], 'pair')} lost to divergence" if row["unpaired"] else ""
+    return f"{text}; paired difference {comparison_text(row)}{_p_text(row)}{left_out}: {row['verdict']}."
+
+
+def _time_sentence(cell: Row, baseline: Row, row: Row) -> str:
+    method, other = row["method"], row["baseline"]
+    if not (cell["timed_runs"] and baseline["timed_runs"]):
+        return f"The training times of {method} and {other} were not both measured."
+    ratio = f": {ratio_text(row['mean'])} as long" if row["pairs"] and not row["unpaired"] else ""
+    return (
+        f"Training took {seconds_text(cell['train_time_s_median'])} with {method} and "
+        f"{seconds_text(baseline['train_time_s_median'])} with {other} (medians of {cell['timed_runs']} and "
+        f"{counted(baseline['timed_runs'], 'timed run')}){ratio}."
+    )
+
+
+def _p_text(row: Row) -> str:
+    return "" if math.isnan(row["low"]) else f", {p_text(row['p_value'])}"

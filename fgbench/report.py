@@ -1,0 +1,557 @@
+"""Tables, samples and provenance go in; the report comes out: one HTML page that asks for no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fgbench import findings
+from fgbench.figures import (
+    PALETTE,
+    Against,
+    Spread,
+    Style,
+    curve_chart,
+    image_uri,
+    method_styles,
+    spread,
+    times_chart,
+)
+from fgbench.findings import Experiment, Row, Tables
+from fgbench.tables import COLUMNS, KEY
+from fgbench.types import Json
+from fgbench.wording import (
+    ABSENT,
+    count_text,
+    counted,
+    interval_text,
+    joined,
+    number_text,
+    p_text,
+    percent_text,
+    seconds_text,
+)
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+
+IMAGES_A_CLASS = 9
+ROWS_A_METHOD = 20
+"""Misclassified examples shown at most; the total is said, and the table `misclassified` has them all."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading; numbers stand right."""
+
+    title: str
+    is_number: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is shown: the first cell of a row is its heading."""
+
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Charts under one caption, with the same numbers as a table."""
+
+    svgs: Sequence[str]
+    caption: str
+    table: Table | None = None
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix: a row a true class, each cell its count and its rate of the row."""
+
+    method: str
+    caption: str
+    class_names: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[tuple[int, float]]]]
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A misclassified image."""
+
+    uri: str
+    alt: str
+    predicted: str
+    votes: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A method's misclassified examples: images by true class, or rows of features."""
+
+    method: str
+    total: str
+    groups: Sequence[tuple[str, Sequence[Thumbnail], int]] = ()
+    table: Table | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that the report shows of one experiment."""
+
+    key: str
+    title: str
+    data_title: str
+    findings: Sequence[str]
+    rates: str
+    settings: Table
+    charts: Sequence[Chart]
+    matrices: Sequence[Matrix]
+    galleries: Sequence[Gallery] = field(default=())
+
+
+def render(
+    *,
+    tables: Tables,
+    data: Mapping[str, Json],
+    samples: Mapping[str, Arrays],
+    config: Json,
+    environment: Json,
+) -> str:
+    """Return the report as one HTML page, the same bytes for the same arguments.
+
+    `tables` are those of `study_tables`; `data` and `samples` hold, by the name asked for, each data set's
+    metadata and its `inputs` [N, features] or uint8 [N, height, width]; `config` is the resolved config;
+    `environment` what the study was made with, shown as it comes.
+    """
+    import yaml
+
+    styles = method_styles(findings.methods(tables))
+    sections = [
+        _section(
+            tables, experiment, f"e{place}", styles, data[experiment.dataset], samples[experiment.dataset]
+        )
+        for place, experiment in enumerate(findings.experiments(tables))
+    ]
+    return (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            question=findings.question(tables),
+            asked=findings.asked(tables),
+            overview=findings.overview(tables),
+            stand_ins=[one for one in data.values() if one["asked_for"] != one["used"]],
+            methods=styles,
+            palette=PALETTE,
+            summary=_summary_table(tables),
+            comparisons=_comparison_table(tables),
+            sections=sections,
+            times=_times(tables, styles),
+            timing_note=findings.timing_note(tables["times"]),
+            data=list(data.values()),
+            config=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
+            environment=environment,
+            columns=COLUMNS,
+        )
+    )
+
+
+def _section(
+    tables: Tables,
+    experiment: Experiment,
+    key: str,
+    styles: Mapping[str, Style],
+    metadata: Json,
+    samples: Arrays,
+) -> Section:
+    own = {name: experiment.rows(table) for name, table in tables.items()}
+    present = [method for method in styles if (own["cells"]["method"] == method).any()]
+    charts = [_curves(own, experiment, key, "step", styles)]
+    if own["curves"]["time_s"].notna().any():
+        charts.append(_curves(own, experiment, key, "time_s", styles))
+    return Section(
+        key=key,
+        title=experiment.title,
+        data_title=metadata["title"],
+        findings=findings.experiment_findings(tables, experiment),
+        rates=findings.rates_note(own["cells"]),
+        settings=_settings_table(own["cells"], experiment, present),
+        charts=charts,
+        matrices=[matrix for one in present if (matrix := _matrix(own, experiment, one, metadata))],
+        galleries=[_gallery(own, experiment, one, metadata, samples) for one in present],
+    )
+
+
+def _summary_table(tables: Tables) -> Table:
+    columns = [
+        Column("Experiment", is_number=False),
+        Column("Method", is_number=False),
+        Column("Parameters"),
+        Column("Reached"),
+        Column("Steps to target"),
+        Column("Training loss"),
+        Column("Test loss"),
+        Column("Test accuracy"),
+        Column("Training time"),
+    ]
+    order = findings.methods(tables)
+    rows = []
+    for experiment in findings.experiments(tables):
+        cells = experiment.rows(tables["summary"]).to_dict("records")
+        for cell in sorted(cells, key=lambda cell: order.index(cell["method"])):
+            rows.append([experiment.title, cell["method"], *_summary_cells(cell)])
+    return Table(
+        "Each cell of the study: runs that reached the target, its median steps (a miss counts as infinitely "
+        "late), final values as mean [95 % bootstrap interval] over the runs that did not diverge, and the "
+        "median training time of the timed runs.",
+        columns,
+        rows,
+    )
+
+
+def _summary_cells(cell: Row) -> list[str]:
+    return [
+        count_text(cell["num_parameters"]),
+        f"{cell['reached']}/{cell['runs']}" + (f", {cell['diverged']} diverged" if cell["diverged"] else ""),
+        count_text(cell["steps_to_target_median"]),
+        *(
+            interval_text(*(cell[f"{metric}_{end}"] for end in ("mean", "low", "high")))
+            for metric in ("train_loss", "test_loss", "test_accuracy")
+        ),
+        seconds_text(cell["train_time_s_median"]),
+    ]
+
+
+def _comparison_table(tables: Tables) -> Table | None:
+    if tables["comparisons"].empty:
+        return None
+    columns = [
+        Column("Experiment", is_number=False),
+        Column("Method against", is_number=False),
+        Column("Quantity", is_number=False),
+        Column("Mean [95 % interval]"),
+        Column("Pairs"),
+        Column("p"),
+        Column("Verdict", is_number=False),
+    ]
+    rows = [
+        [
+            experiment.title,
+            f"{row['method']} against {row['baseline']}",
+            _QUANTITIES[row["metric"]],
+            findings.comparison_text(row),
+            f"{row['pairs']}/{row['pairs'] + row['unpaired']}",
+            p_text(row["p_value"]).removeprefix("p = ").removeprefix("p "),
+            row["verdict"],
+        ]
+        for experiment in findings.experiments(tables)
+        for row in experiment.rows(tables["comparisons"]).to_dict("records")
+    ]
+    return Table(
+        "Differences (method − baseline) and ratios (method / baseline, marked ×), paired by seed, with 95 % "
+        "bootstrap intervals and the p of a two-sided sign-flip test. Better or worse is claimed if every "
+        "pair is complete, the interval excludes no difference and p < 0.05.",
+        columns,
+        rows,
+    )
+
+
+def _settings_table(cells: pd.DataFrame, experiment: Experiment, present: Sequence[str]) -> Table:
+    by_method = {row["method"]: row for row in cells.to_dict("records")}
+    rows = [
+        [_words(name), *(_setting(by_method[method][name]) for method in present)]
+        for name in COLUMNS["cells"]
+        if name not in KEY and (cells[name].astype("str") != "").any()
+    ]
+    columns = [Column("Setting", is_number=False), *(Column(method) for method in present)]
+    return Table(f"Settings of {experiment.title}", columns, rows)
+
+
+def _setting(value: Any) -> str:
+    if pd.isna(value) or value == "":
+        return ABSENT
+    return (
+        value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else count_text(value)
+    )
+
+
+def _words(name: str) -> str:
+    return name.removeprefix("num_").replace("_", " ")
+
+
+def _curves(
+    own: Tables, experiment: Experiment, key: str, against: Against, styles: Mapping[str, Style]
+) -> Chart:
+    spreads = _spreads(own, styles)
+    unit = "steps" if against == "step" else "training time"
+    target = float(own["cells"]["target_loss"].iloc[0])
+    svgs = [
+        curve_chart(
+            own["curves"],
+            own["runs"],
+            metric=metric,
+            against=against,
+            styles=styles,
+            target=target if metric == "train_loss" else None,
+            key=f"{key}-{metric.replace('_', '-')}-{against.replace('_', '-')}",
+            title=f"{_QUANTITIES[metric]} against {unit}, {experiment.title}",
+            description=_ends_text([metric], spreads, own["curves"], against),
+        )
+        for metric in _DRAWN
+    ]
+    caption = f"{experiment.title}, against {unit}. {_ends_text(_DRAWN, spreads, own['curves'], against)}"
+    if against == "time_s":
+        return Chart(
+            svgs, f"{caption} Seconds are steps × the cell's median timed step; evaluation is left out."
+        )
+    return Chart(svgs, caption, _curve_table(experiment, spreads))
+
+
+def _spreads(own: Tables, styles: Mapping[str, Style]) -> dict[str, dict[str, Spread]]:
+    """Return, by method and drawn metric, the spread over the runs."""
+    return {
+        method: {
+            metric: spread(
+                own["curves"][own["curves"]["method"] == method],
+                own["runs"][own["runs"]["method"] == method],
+                metric,
+            )
+            for metric in _DRAWN
+        }
+        for method in styles
+        if (own["curves"]["method"] == method).any()
+    }
+
+
+def _ends_text(
+    metrics: Sequence[str],
+    spreads: Mapping[str, Mapping[str, Spread]],
+    curves: pd.DataFrame,
+    against: Against,
+) -> str:
+    """Return where each method's medians end, and after how many steps or seconds its longest run did."""
+    longest = curves.groupby("method")[against].max()
+    said = []
+    for method, one in spreads.items():
+        if pd.isna(longest[method]):
+            continue
+        values = [
+            f"{_QUANTITIES[name].lower()} {number_text(float(one[name].median[-1]))}" for name in metrics
+        ]
+        last = float(longest[method])
+        end = f"{count_text(last)} steps" if against == "step" else seconds_text(last)
+        said.append(f"{method} at {joined(values)} (longest run {end})")
+    return f"Medians end with {'; '.join(said)}."
+
+
+def _curve_table(experiment: Experiment, spreads: Mapping[str, Mapping[str, Spread]]) -> Table:
+    columns = [
+        Column("Method", is_number=False),
+        Column("Steps"),
+        *(Column(_QUANTITIES[metric]) for metric in _DRAWN),
+    ]
+    rows = []
+    for method, by_metric in spreads.items():
+        num_steps = len(by_metric["train_loss"].steps)
+        for place in np.unique(np.linspace(0, num_steps - 1, 9).astype(int)):
+            cells = [
+                f"{number_text(float(one.median[place]))} ({number_text(float(one.low[place]))} to "
+                f"{number_text(float(one.high[place]))})"
+                for one in by_metric.values()
+            ]
+            rows.append([method, count_text(float(by_metric["train_loss"].steps[place])), *cells])
+    return Table(f"{experiment.title}: median (least to greatest) over all seeds", columns, rows)
+
+
+def _times(tables: Tables, styles: Mapping[str, Style]) -> list[Chart]:
+    times = tables["times"]
+    taken = times["train_time_s"][times["train_time_s"] > 0]
+    if taken.empty:
+        return []
+    limits = (float(taken.min()), float(taken.max()))
+    charts = []
+    for place, experiment in enumerate(findings.experiments(tables)):
+        own = experiment.rows(times)
+        own = own[own["train_time_s"] > 0]
+        if own.empty:
+            continue
+        found = _times_text(own, styles)
+        svg = times_chart(
+            own,
+            styles=styles,
+            limits=limits,
+            key=f"t{place}",
+            title=f"Training times, {experiment.title}",
+            description=found,
+        )
+        charts.append(Chart([svg], f"{experiment.title}: {found}", _times_table(experiment, own)))
+    return charts
+
+
+def _times_text(times: pd.DataFrame, styles: Mapping[str, Style]) -> str:
+    medians = times.groupby("method")["train_time_s"].median()
+    counts = times.groupby("method").size()
+    said = [
+        f"{seconds_text(float(medians[method]))} with {method} ({counted(int(counts[method]), 'timed run')})"
+        for method in styles
+        if method in medians
+    ]
+    return f"a median of {joined(said)}."
+
+
+def _times_table(experiment: Experiment, times: pd.DataFrame) -> Table:
+    columns = [
+        Column("Method", is_number=False),
+        Column("Seed"),
+        Column("Steps"),
+        Column("Time"),
+        Column("Time a step"),
+        Column("Repeats the study's run", is_number=False),
+    ]
+    rows = [
+        [
+            row["method"],
+            str(row["seed"]),
+            count_text(row["steps"]),
+            seconds_text(row["train_time_s"]),
+            seconds_text(row["step_time_s"]),
+            ABSENT if pd.isna(row["identical"]) else "yes" if row["identical"] else "no",
+        ]
+        for row in times.to_dict("records")
+    ]
+    return Table(f"Timed runs of {experiment.title}", columns, rows)
+
+
+def _matrix(own: Tables, experiment: Experiment, method: str, metadata: Json) -> Matrix | None:
+    confusion = own["confusion"][own["confusion"]["method"] == method]
+    if confusion.empty:
+        return None
+    size = int(confusion["label"].max()) + 1
+    names = [_class_name(metadata, label) for label in range(size)]
+    counts = confusion["count"].to_numpy(dtype=int).reshape(size, size)
+    rates = confusion["rate"].to_numpy(dtype=float).reshape(size, size)
+    runs = own["runs"][own["runs"]["method"] == method]
+    diverged = int((runs["status"] == "diverged").sum())
+    left_out = f", {diverged} diverged left out" if diverged else ""
+    caption = (
+        f"{method}, {experiment.title}: {counts.trace():,} of {counts.sum():,} test examples right over "
+        f"{counted(len(runs), 'run')}{left_out}.{_confused(counts, names)} "
+        "Rows are true classes; below each count, its share of the row."
+    )
+    rows = [
+        (name, [(int(count), float(rate)) for count, rate in zip(counts[label], rates[label], strict=True)])
+        for label, name in enumerate(names)
+    ]
+    return Matrix(method, caption, names, rows)
+
+
+def _confused(counts: NDArray[np.int64], names: Sequence[str]) -> str:
+    wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
+    if not wrong.any():
+        return ""
+    label, predicted = np.unravel_index(int(wrong.argmax()), wrong.shape)
+    most = int(wrong[label, predicted])
+    return f" Most often confused: {names[int(label)]} taken for {names[int(predicted)]}, {most:,} times."
+
+
+def _class_name(metadata: Json, label: int) -> str:
+    names = metadata["class_names"]
+    return str(names[label]) if label < len(names) else str(label)
+
+
+def _gallery(own: Tables, experiment: Experiment, method: str, metadata: Json, samples: Arrays) -> Gallery:
+    missed = own["misclassified"][own["misclassified"]["method"] == method]
+    runs = own["runs"][own["runs"]["method"] == method]
+    total = f"{counted(len(missed), 'example')} misclassified by at least one of {counted(len(runs), 'run')}"
+    rows = missed.to_dict("records")
+    if not rows:
+        return Gallery(method, total)
+    if samples["inputs"].ndim == 3:
+        return Gallery(method, total, groups=list(_image_groups(rows, metadata, samples["inputs"])))
+    shown = f"{method}, {experiment.title}: wrong most often first, features as they stand in the data set"
+    if len(rows) > ROWS_A_METHOD:
+        shown += f"; {ROWS_A_METHOD} of them shown"
+    return Gallery(
+        method, total, table=_missed_table(shown, rows[:ROWS_A_METHOD], metadata, samples["inputs"])
+    )
+
+
+def _image_groups(
+    rows: Sequence[Row], metadata: Json, inputs: NDArray[Any]
+) -> Iterator[tuple[str, list[Thumbnail], int]]:
+    """Yield each true class's name, its images wrong most often, and how many more there are."""
+    by_label = sorted(rows, key=lambda row: int(row["label"]))
+    for label, group in groupby(by_label, key=lambda row: int(row["label"])):
+        missed = list(group)
+        name = _class_name(metadata, label)
+        thumbnails = [_thumbnail(row, name, metadata, inputs) for row in missed[:IMAGES_A_CLASS]]
+        yield name, thumbnails, len(missed) - len(thumbnails)
+
+
+def _thumbnail(row: Row, true_name: str, metadata: Json, inputs: NDArray[Any]) -> Thumbnail:
+    predicted, votes = _class_name(metadata, row["predicted"]), f"{row['wrong']}/{row['tested']}"
+    return Thumbnail(
+        uri=image_uri(inputs[row["id"]]),
+        alt=f"Example {row['id']}, a {true_name}, misclassified by {votes} runs, mostly as {predicted}",
+        predicted=predicted,
+        votes=votes,
+    )
+
+
+def _missed_table(caption: str, rows: Sequence[Row], metadata: Json, inputs: NDArray[Any]) -> Table:
+    columns = [
+        Column("Example", is_number=False),
+        Column("True", is_number=False),
+        Column("Predicted", is_number=False),
+        Column("Wrong in runs"),
+        *(Column(name) for name in metadata["feature_names"]),
+    ]
+    cells = [
+        [
+            str(row["id"]),
+            _class_name(metadata, row["label"]),
+            _class_name(metadata, row["predicted"]),
+            f"{row['wrong']}/{row['tested']}",
+            *(f"{float(value):g}" for value in inputs[row["id"]]),
+        ]
+        for row in rows
+    ]
+    return Table(caption, columns, cells)
+
+
+@cache
+def _templates() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader([_FOLDER / "templates", _FOLDER / "static"]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = percent_text
+    environment.filters["dashes"] = lambda style: " ".join(f"{1.7 * dash:g}" for dash in style.dashes)
+    return environment
+
+
+_FOLDER = Path(__file__).parents[1] / "report"
+_DRAWN = ("train_loss", "test_loss", "test_accuracy")
+_QUANTITIES = {
+    "train_loss": "Training loss",
+    "test_loss": "Test loss",
+    "test_accuracy": "Test accuracy",
+    "steps_to_target": "Steps to target",
+    "train_time_s": "Training time",
+}

@@ -1,0 +1,135 @@
+"""Numbers go in; what a reader sees of them comes out: rounded as far as they are known, with their units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+ABSENT = "–"
+
+
+def number_text(value: float, *, decimals: int | None = None) -> str:
+    """Return a number with `decimals` digits after the point, or with three significant ones.
+
+    >>> number_text(0.41234), number_text(-1.5, decimals=2), number_text(math.inf), number_text(math.nan)
+    ('0.412', '−1.50', '∞', '–')
+    """
+    if math.isnan(value):
+        return ABSENT
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if decimals is None:
+        decimals = 3 if value == 0 else min(max(2 - math.floor(math.log10(abs(value))), 0), 6)
+    return f"{value:z,.{decimals}f}".replace("-", "−")
+
+
+def interval_text(mean: float, low: float, high: float) -> str:
+    """Return a mean and its interval, to two digits of the interval's width; the mean alone without one.
+
+    >>> interval_text(0.41234, 0.39, 0.4312), interval_text(0.5, math.nan, math.nan)
+    ('0.412 [0.390, 0.431]', '0.500')
+    """
+    if math.isnan(low) or math.isnan(high):
+        return number_text(mean)
+    width = high - low
+    decimals = min(max(1 - math.floor(math.log10(width)), 0), 4) if width > 0 else 3
+    return f"{number_text(mean, decimals=decimals)} [{range_text(low, high, decimals=decimals)}]"
+
+
+def range_text(low: float, high: float, *, decimals: int) -> str:
+    """Return both ends of an interval.
+
+    >>> range_text(0.39, 0.4312, decimals=2)
+    '0.39, 0.43'
+    """
+    return f"{number_text(low, decimals=decimals)}, {number_text(high, decimals=decimals)}"
+
+
+def ratio_text(ratio: float, low: float = math.nan, high: float = math.nan) -> str:
+    """Return how many times something is, to two significant digits or more, with its interval if it has one.
+
+    >>> ratio_text(5.418), ratio_text(132.4), ratio_text(0.05), ratio_text(9.72, 8.88, 10.46)
+    ('5.4×', '132×', '0.050×', '9.7× [8.9, 10.5]')
+    """
+    if not math.isfinite(ratio) or ratio <= 0:
+        return number_text(ratio)
+    decimals = min(max(1 - math.floor(math.log10(ratio)), 0), 6)
+    interval = "" if math.isnan(low) else f" [{range_text(low, high, decimals=decimals)}]"
+    return f"{number_text(ratio, decimals=decimals)}×{interval}"
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a duration with two significant digits or more, and its unit.
+
+    >>> seconds_text(0.0123), seconds_text(4.26), seconds_text(125), seconds_text(0.99999)
+    ('12 ms', '4.3 s', '125 s', '1.0 s')
+    """
+    if not math.isfinite(seconds):
+        return number_text(seconds)
+    for unit, scale in (("µs", 1e6), ("ms", 1e3)):
+        if (rounded := float(f"{seconds * scale:.2g}")) < 1000:
+            return f"{rounded:.1f} {unit}" if rounded < 10 else f"{rounded:.0f} {unit}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:,.0f} s"
+
+
+def percent_text(rate: float) -> str:
+    """Return a rate as a percentage that says 0 or 100 only of none or all.
+
+    >>> percent_text(0.256), percent_text(1 / 290), percent_text(289.5 / 290), percent_text(1)
+    ('26 %', '<1 %', '>99 %', '100 %')
+    """
+    if math.isnan(rate):
+        return ABSENT
+    if 0 < rate < 0.005:
+        return "<1 %"
+    return ">99 %" if 0.995 <= rate < 1 else f"{100 * rate:.0f} %"
+
+
+def p_text(p_value: float) -> str:
+    """Return a p-value as it is usually quoted.
+
+    >>> p_text(0.03125), p_text(0.00012)
+    ('p = 0.031', 'p < 0.001')
+    """
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+
+
+def count_text(count: float) -> str:
+    """Return a count with its thousands apart.
+
+    >>> count_text(11_800), count_text(math.inf), count_text(45.5)
+    ('11,800', 'not reached', '45.5')
+    """
+    if math.isinf(count):
+        return "not reached"
+    return ABSENT if math.isnan(count) else f"{count:,.1f}".removesuffix(".0")
+
+
+def tick_text(value: float) -> str:
+    """Return a tick's number without exponents.
+
+    >>> [tick_text(value) for value in (0, 0.01, 10, 1000, 100_000, 1_000_000)]
+    ['0', '0.01', '10', '1000', '100k', '1M']
+    """
+    for suffix, scale in (("M", 1e6), ("k", 1e3)):
+        if abs(value) >= max(scale, 1e4):
+            return f"{value / scale:g}{suffix}"
+    return f"{value:g}"
+
+
+def joined(words: Sequence[str], *, last: str = "and") -> str:
+    """Return words as a sentence lists them.
+
+    >>> joined(["penguins"]), joined(["a", "b", "c"])
+    ('penguins', 'a, b and c')
+    """
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "run"), counted(3, "run")
+    ('1 run', '3 runs')
+    """
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

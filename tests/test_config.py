@@ -1,0 +1,711 @@
+"""A config describes a study, or every fault in it is told: the key, what was received, what is accepted."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from studies import ABSENT, tiny_study
+from support import skip_or_fail
+
+from fgbench.config import (
+    Cell,
+    cell_settings,
+    cells,
+    checked,
+    chunks,
+    data_settings,
+    read_config,
+    read_yaml,
+    split_settings,
+)
+from fgbench.errors import ConfigError
+from fgbench.sources import REGISTRIES, registered, signature
+from fgbench.types import Json
+
+ROOT = Path(__file__).parents[1]
+STUDIES = sorted((ROOT / "config").glob("*.yaml"))
+
+RATE = "a number above 0, or one for each data set/model, as in penguins/mlp: 0.1"
+NAME = "a name of up to 100 letters, digits and _ . + -, as it becomes a folder"
+STAND_INS = "false, or for each data set the list of its stand-ins, as in penguins: [iris]"
+TEXT = "is a text to YAML; write a number: no quotes, and an exponent with a dot and a sign, as in 1.0e-3"
+TOP_KEYS = "results, seeds, seeds_per_job, timed_seeds, data, splits, datasets, models, methods, experiments"
+EXPERIMENT_KEYS = "dataset, model, batch_size, optimizer, schedule, target_loss, max_steps, record_every"
+METHOD = {"estimator": "backprop", "learning_rate": 0.5}
+
+
+def listed(family: str) -> str:
+    return ", ".join(registered(family))
+
+
+def complaints(config: Any) -> list[str]:
+    """The lines between the first, which names the config, and the last, which names its manual."""
+    with pytest.raises(ConfigError) as caught:
+        checked(config, source="study.yaml")
+    first, *lines, last = str(caught.value).splitlines()
+    assert first == "study.yaml does not describe a study:"
+    assert last == "config/config.yaml explains every key."
+    return [line.removeprefix("  ") for line in lines]
+
+
+FAULTS: dict[str, tuple[str, Any, str]] = {
+    # Names
+    "a model that does not exist": (
+        "models.resnet",
+        {},
+        f"models: unknown model 'resnet'; accepted: {listed('model')}",
+    ),
+    "an experiment's model that is misspelt": (
+        "experiments.0.model",
+        "mpl",
+        "experiments[0].model: unknown model 'mpl' (did you mean 'mlp'?); accepted: logistic_regression, mlp",
+    ),
+    "a data set that does not exist": (
+        "datasets.imagenet",
+        {"num_train": 1, "num_test": 1},
+        f"datasets: unknown dataset 'imagenet'; accepted: {listed('dataset')}",
+    ),
+    "an experiment's data set that is misspelt": (
+        "experiments.1.dataset",
+        "digit",
+        "experiments[1].dataset: unknown dataset 'digit' (did you mean 'digits'?); accepted: iris, digits",
+    ),
+    "an estimator that is misspelt": (
+        "methods.backprop.estimator",
+        "backprob",
+        "methods.backprop.estimator: unknown estimator 'backprob' (did you mean 'backprop'?); "
+        f"accepted: {listed('estimator')}",
+    ),
+    "tangents that do not exist": (
+        "methods.forward_gradient.tangents",
+        "zipf",
+        f"methods.forward_gradient.tangents: unknown tangents 'zipf'; accepted: {listed('tangents')}",
+    ),
+    "an optimizer that is misspelt": (
+        "experiments.0.optimizer.name",
+        "sdg",
+        "experiments[0].optimizer.name: unknown optimizer 'sdg' (did you mean 'sgd'?); "
+        f"accepted: {listed('optimizer')}",
+    ),
+    "a schedule that is misspelt": (
+        "experiments.1.schedule.name",
+        "cosin",
+        "experiments[1].schedule.name: unknown schedule 'cosin' (did you mean 'cosine'?); "
+        f"accepted: {listed('schedule')}",
+    ),
+    "a stand-in that does not exist": (
+        "data.stand_ins.digits",
+        ["irsi"],
+        "data.stand_ins.digits: unknown dataset 'irsi' (did you mean 'iris'?); "
+        f"accepted: {listed('dataset')}",
+    ),
+    "a stand-in for what does not exist": (
+        "data.stand_ins",
+        {"digit": ["iris"]},
+        f"data.stand_ins: unknown dataset 'digit' (did you mean 'digits'?); accepted: {listed('dataset')}",
+    ),
+    # Keys
+    "an unknown key": ("seed", 0, f"unknown key 'seed' (did you mean 'seeds'?); accepted: {TOP_KEYS}"),
+    "a key that is no text": ("3", 0, f"unknown key 3; accepted: {TOP_KEYS}"),
+    "an unknown key of the data": (
+        "data.mirror",
+        [],
+        "data: unknown key 'mirror' (did you mean 'mirrors'?); accepted: folder, mirrors, stand_ins",
+    ),
+    "an unknown key of a data set": (
+        "datasets.iris.n_train",
+        1,
+        "datasets.iris: unknown key 'n_train' (did you mean 'num_train'?); accepted: num_train, num_test",
+    ),
+    "an unknown key of an experiment": (
+        "experiments.1.batchsize",
+        1,
+        f"experiments[1]: unknown key 'batchsize' (did you mean 'batch_size'?); accepted: {EXPERIMENT_KEYS}",
+    ),
+    "an option that the model does not take": (
+        "models.logistic_regression.hidden_widths",
+        [1],
+        "models.logistic_regression: unknown key 'hidden_widths'; accepted: none",
+    ),
+    "a model's key that would name another model": (
+        "models.mlp.name",
+        "cnn",
+        "models.mlp: unknown key 'name'; accepted: hidden_widths",
+    ),
+    "an option that the optimizer does not take": (
+        "experiments.0.optimizer.beta1",
+        0.9,
+        "experiments[0].optimizer: unknown key 'beta1'; accepted: name, momentum",
+    ),
+    "an option that the schedule does not take": (
+        "experiments.0.schedule.final_fraction",
+        0.1,
+        "experiments[0].schedule: unknown key 'final_fraction'; accepted: name",
+    ),
+    "an option that the estimator does not take": (
+        "methods.backprop.momentum",
+        0.9,
+        "methods.backprop: unknown key 'momentum'; accepted: estimator, learning_rate",
+    ),
+    "a method's key that is misspelt": (
+        "methods.forward_gradient.num_tangent",
+        2,
+        "methods.forward_gradient: unknown key 'num_tangent' (did you mean 'num_tangents'?); "
+        "accepted: estimator, learning_rate, tangents, num_tangents",
+    ),
+    "a missing key": ("seeds", ABSENT, "missing seeds"),
+    "a missing key of an experiment": (
+        "experiments.0.batch_size",
+        ABSENT,
+        "experiments[0]: missing batch_size",
+    ),
+    "a missing option of the model": (
+        "models.mlp.hidden_widths",
+        ABSENT,
+        "models.mlp: missing hidden_widths, an option of model 'mlp'",
+    ),
+    "a missing option of the optimizer": (
+        "experiments.0.optimizer.momentum",
+        ABSENT,
+        "experiments[0].optimizer: missing momentum, an option of optimizer 'sgd'",
+    ),
+    "a missing option of the schedule": (
+        "experiments.1.schedule.final_fraction",
+        ABSENT,
+        "experiments[1].schedule: missing final_fraction, an option of schedule 'cosine'",
+    ),
+    # Tangents
+    "tangents on backprop": (
+        "methods.backprop.tangents",
+        "normal",
+        "methods.backprop.tangents: estimator 'backprop' draws no tangents; remove the key",
+    ),
+    "K on backprop": (
+        "methods.backprop.num_tangents",
+        1,
+        "methods.backprop.num_tangents: estimator 'backprop' draws no tangents; remove the key",
+    ),
+    "no tangents where they are drawn": (
+        "methods.forward_gradient.tangents",
+        ABSENT,
+        "methods.forward_gradient.tangents: missing; estimator 'forward_gradient' draws tangents",
+    ),
+    "no K where tangents are drawn": (
+        "methods.forward_gradient.num_tangents",
+        ABSENT,
+        "methods.forward_gradient.num_tangents: missing; estimator 'forward_gradient' draws tangents",
+    ),
+    "K below one": (
+        "methods.forward_gradient.num_tangents",
+        0,
+        "methods.forward_gradient.num_tangents: 0 is not accepted; accepted: 1 or more",
+    ),
+    "half a tangent": (
+        "methods.forward_gradient.num_tangents",
+        1.5,
+        "methods.forward_gradient.num_tangents: 1.5 is not accepted; accepted: a whole number",
+    ),
+    # Learning rates
+    "a negative learning rate": (
+        "methods.backprop.learning_rate",
+        -0.5,
+        f"methods.backprop.learning_rate: -0.5 is not accepted; accepted: {RATE}",
+    ),
+    "a negative learning rate of one experiment": (
+        "methods.forward_gradient.learning_rate.digits/mlp",
+        -0.5,
+        "methods.forward_gradient.learning_rate.digits/mlp: -0.5 is not accepted; accepted: above 0",
+    ),
+    "an infinite learning rate": (
+        "methods.backprop.learning_rate",
+        float("inf"),
+        f"methods.backprop.learning_rate: inf is not accepted; accepted: {RATE}",
+    ),
+    "a learning rate that YAML reads as text": (
+        "methods.backprop.learning_rate",
+        "1e-3",
+        f"methods.backprop.learning_rate: '1e-3' {TEXT}",
+    ),
+    "a learning rate of one experiment that YAML reads as text": (
+        "methods.forward_gradient.learning_rate.digits/mlp",
+        "1e-3",
+        f"methods.forward_gradient.learning_rate.digits/mlp: '1e-3' {TEXT}",
+    ),
+    "a learning rate in words": (
+        "methods.backprop.learning_rate",
+        "high",
+        f"methods.backprop.learning_rate: 'high' is not accepted; accepted: {RATE}",
+    ),
+    "no rate for an experiment": (
+        "methods.forward_gradient.learning_rate.digits/mlp",
+        ABSENT,
+        "methods.forward_gradient.learning_rate: no rate for digits/mlp; add a line `digits/mlp: RATE`",
+    ),
+    "a rate for an experiment that is not there": (
+        "methods.forward_gradient.learning_rate.digits/mpl",
+        0.1,
+        "methods.forward_gradient.learning_rate: unknown experiment 'digits/mpl' "
+        "(did you mean 'digits/mlp'?); accepted: iris/logistic_regression, digits/mlp",
+    ),
+    # Seeds
+    "zero seeds": ("seeds", [], "seeds: [] is not accepted; accepted: at least 1 entry"),
+    "a number in place of seeds": ("seeds", 0, "seeds: 0 is not accepted; accepted: a list"),
+    "a duplicate seed": (
+        "seeds",
+        [0, 1, 2, 1],
+        "seeds: 1 given more than once; each at most once is accepted",
+    ),
+    "a negative seed": ("seeds", [0, -1], "seeds[1]: -1 is not accepted; accepted: 0 or more"),
+    "a seed with a fraction": (
+        "seeds",
+        [0, 1.0],
+        "seeds[1]: 1.0 is not accepted; accepted: a whole number",
+    ),
+    "a timed seed that is no seed": (
+        "timed_seeds",
+        [0, 7],
+        "timed_seeds: 7 not among seeds; accepted: some of seeds",
+    ),
+    "no seeds in a job": ("seeds_per_job", 0, "seeds_per_job: 0 is not accepted; accepted: 1 or more"),
+    "a pinned split seed in words": (
+        "splits.seed",
+        "none",
+        "splits.seed: 'none' is not accepted; accepted: a whole number or null",
+    ),
+    # Other ranges
+    "a target of zero": (
+        "experiments.0.target_loss",
+        0,
+        "experiments[0].target_loss: 0 is not accepted; accepted: above 0",
+    ),
+    "a target below zero": (
+        "experiments.1.target_loss",
+        -1,
+        "experiments[1].target_loss: -1 is not accepted; accepted: above 0",
+    ),
+    "a target that is not a number": (
+        "experiments.0.target_loss",
+        float("nan"),
+        "experiments[0].target_loss: nan is not accepted; accepted: a finite number",
+    ),
+    "a target that YAML reads as text": (
+        "experiments.0.target_loss",
+        "1e-1",
+        f"experiments[0].target_loss: '1e-1' {TEXT}",
+    ),
+    "an exponential to zero": (
+        "experiments.0.schedule",
+        {"name": "exponential", "final_fraction": 0},
+        "experiments[0].schedule.final_fraction: no exponential reaches 0; accepted: above 0, up to 1",
+    ),
+    "a momentum of one": (
+        "experiments.0.optimizer.momentum",
+        1,
+        "experiments[0].optimizer.momentum: 1 is not accepted; accepted: below 1",
+    ),
+    "a layer without width": (
+        "models.mlp.hidden_widths",
+        [4, 0],
+        "models.mlp.hidden_widths[1]: 0 is not accepted; accepted: 1 or more",
+    ),
+    "no training samples": (
+        "datasets.iris.num_train",
+        0,
+        "datasets.iris.num_train: 0 is not accepted; accepted: 1 or more",
+    ),
+    "nothing but validation": (
+        "splits.validation_fraction",
+        1,
+        "splits.validation_fraction: 1 is not accepted; accepted: below 1",
+    ),
+    "a schedule that is only a name": (
+        "experiments.0.schedule",
+        "constant",
+        "experiments[0].schedule: 'constant' is not accepted; accepted: a mapping of keys to values",
+    ),
+    "mirrors that are one text": (
+        "data.mirrors",
+        "https://example.org",
+        "data.mirrors: 'https://example.org' is not accepted; accepted: a list",
+    ),
+    "stand-ins that are true": (
+        "data.stand_ins",
+        True,
+        f"data.stand_ins: True is not accepted; accepted: {STAND_INS}",
+    ),
+    "no experiments": (
+        "experiments",
+        [],
+        "experiments: [] is not accepted; accepted: at least 1 entry",
+    ),
+    # How the parts fit
+    "a stand-in without sizes": (
+        "data.stand_ins.digits",
+        ["penguins"],
+        "datasets: no sizes for penguins, a stand-in of digits; "
+        "add a line `penguins: {num_train: N, num_test: N}`",
+    ),
+    # What becomes a folder
+    "a results folder without a name": (
+        "results",
+        "",
+        "results: '' is not accepted; accepted: a folder's path, without { and }",
+    ),
+    "a results folder that reads as a wildcard": (
+        "results",
+        "results/{seed}",
+        "results: 'results/{seed}' is not accepted; accepted: a folder's path, without { and }",
+    ),
+} | {
+    f"the method name {name[:9]!r}": (
+        f"methods.{name}",
+        METHOD,
+        f"methods: {name!r} is not accepted; accepted: {NAME}",
+    )
+    for name in ("a/b", "a b", "-a", "/a", "{a}", "a\n", "a" * 101)
+}
+
+
+@pytest.mark.parametrize(("place", "value", "complaint"), FAULTS.values(), ids=FAULTS)
+def test_one_fault_gives_its_one_complaint(place: str, value: Any, complaint: str) -> None:
+    assert complaints(tiny_study(**{place: value})) == [complaint]
+
+
+@pytest.mark.parametrize("name", [".", "..", ".hidden"])
+def test_a_method_cannot_be_named_like_a_way_through_folders(name: str) -> None:
+    config = tiny_study()
+    config["methods"][name] = METHOD
+    assert complaints(config) == [f"methods: {name!r} is not accepted; accepted: {NAME}"]
+
+
+def test_an_experiment_cannot_stand_there_twice() -> None:
+    config = tiny_study()
+    config["experiments"].append(config["experiments"][0])
+    complaint = "experiments: iris/logistic_regression stands there more than once; accepted: each pair once"
+    assert complaints(config) == [complaint]
+
+
+def test_all_faults_of_shape_are_told_at_once() -> None:
+    config = tiny_study(
+        **{
+            "seeds": [],
+            "sedes": [],
+            "colour": "red",
+            "data": ABSENT,
+            "splits": ABSENT,
+            "experiments.0.target_loss": 0,
+            "methods.forward_gradient.num_tangents": 0,
+            "methods.forward_gradient.learning_rate": {"iris/mlp": -1, "digits/mlp": "1e-3"},
+        }
+    )
+    assert sorted(complaints(config)) == sorted(
+        [
+            "seeds: [] is not accepted; accepted: at least 1 entry",
+            f"unknown key 'sedes' (did you mean 'seeds'?); accepted: {TOP_KEYS}",
+            f"unknown key 'colour'; accepted: {TOP_KEYS}",
+            "missing data, splits",
+            "experiments[0].target_loss: 0 is not accepted; accepted: above 0",
+            "methods.forward_gradient.num_tangents: 0 is not accepted; accepted: 1 or more",
+            "methods.forward_gradient.learning_rate.iris/mlp: -1 is not accepted; accepted: above 0",
+            f"methods.forward_gradient.learning_rate.digits/mlp: '1e-3' {TEXT}",
+        ]
+    )
+
+
+def test_all_unknown_names_are_told_at_once() -> None:
+    config = tiny_study(
+        **{
+            "models.resnet": {},
+            "methods.forward_gradient.tangents": "zipf",
+            "experiments.0.optimizer.name": "lion",
+            "experiments.1.schedule.name": "none",
+        }
+    )
+    assert [line.split("; ")[0].split(" (")[0] for line in complaints(config)] == [
+        "models: unknown model 'resnet'",
+        "methods.forward_gradient.tangents: unknown tangents 'zipf'",
+        "experiments[0].optimizer.name: unknown optimizer 'lion'",
+        "experiments[1].schedule.name: unknown schedule 'none'",
+    ]
+
+
+def test_all_parts_that_do_not_fit_are_told_at_once() -> None:
+    config = tiny_study(**{"timed_seeds": [7], "methods.forward_gradient.learning_rate": {"iris/mlp": 0.1}})
+    assert [line.split("; ")[0].split(" (")[0] for line in complaints(config)] == [
+        "timed_seeds: 7 not among seeds",
+        "methods.forward_gradient.learning_rate: no rate for iris/logistic_regression",
+        "methods.forward_gradient.learning_rate: no rate for digits/mlp",
+        "methods.forward_gradient.learning_rate: unknown experiment 'iris/mlp'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [([], "a list"), (None, "nothing"), ("seeds", "a str"), (3, "a int")]
+)
+def test_what_is_no_mapping_is_refused(value: Any, found: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"study.yaml: a mapping of keys to values was expected, {found} found"
+    ):
+        checked(value, source="study.yaml")
+
+
+UNREADABLE = {
+    "no YAML": (b"seeds: [0", r"(?s)cannot be read as YAML.*line 1"),
+    "bytes that are no text": (b"\xff\xfe\x00\x81", "cannot be read as YAML: 'utf-8' codec"),
+    "control characters": (b"seeds: \x00", "cannot be read as YAML: unacceptable character"),
+    "a date that does not exist": (b"seeds: 2024-13-45", "cannot be read as YAML: month"),
+    "a Python object": (b"seeds: !!python/name:os.system", "(?s)cannot be read as YAML.*python/name"),
+    "brackets without end": (b"[" * 2000, "cannot be read as YAML: maximum recursion"),
+    "an empty file": (b"", "a mapping of keys to values was expected, nothing found"),
+    "a list": (b"- seeds", "a mapping of keys to values was expected, a list found"),
+    "a key twice": (b"seeds: [0]\nseeds: [1]\n", "(?s)key 'seeds' is given twice.*line 2"),
+    "a nested key twice": (b"a:\n  b: 0\n  b: 1\n", "(?s)key 'b' is given twice.*line 3"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), UNREADABLE.values(), ids=UNREADABLE)
+def test_an_unreadable_config_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_config(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_config_that_is_not_there_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no such config\. Copy config/config\.yaml"):
+        read_config(tmp_path / "study.yaml")
+
+
+def test_a_folder_is_no_config(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read as YAML: .*directory"):
+        read_config(tmp_path)
+
+
+def test_experiments_can_share_their_keys_by_a_yaml_merge(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("first: &shared {a: 1, b: 2}\nsecond:\n  <<: *shared\n  b: 3\n", encoding="utf-8")
+    assert read_yaml(path)["second"] == {"a": 1, "b": 3}
+
+
+@pytest.mark.parametrize("below", ["", "/results", "/a/b/c"])
+def test_results_cannot_lie_in_a_file(tmp_path: Path, below: str) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    results = f"{file}{below}"
+    [complaint] = complaints(tiny_study(results=results))
+    assert (
+        complaint == f"results: {results!r} cannot be a folder, {str(file)!r} is a file; name another place"
+    )
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """As nobody, where the tests run as root: to root every folder is writable."""
+    if os.getuid() != 0:
+        yield
+        return
+    try:
+        os.setresuid(65534, 65534, 0)
+    except OSError as error:
+        skip_or_fail(f"root may not become nobody here ({error}); run the tests as a plain user")
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.parametrize("below", ["", "/results", "/a/b/c"])
+def test_results_cannot_lie_where_nothing_can_be_written(tmp_path: Path, below: str) -> None:
+    complaints({})  # imports what checking needs while that can still be read
+    folder = tmp_path / "read-only"
+    folder.mkdir(mode=0o555)
+    results = f"{folder}{below}"
+    with without_privileges():
+        [complaint] = complaints(tiny_study(results=results))
+    assert complaint.startswith(f"results: {results!r} cannot be written, nor can ")
+
+
+def test_results_can_lie_in_folders_yet_to_be_made(tmp_path: Path) -> None:
+    assert checked(tiny_study(results=str(tmp_path / "a" / "b")))
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_committed_config_describes_a_study(path: Path) -> None:
+    assert cells(read_config(path))
+
+
+@pytest.mark.parametrize(
+    ("family", "name"), [(family, name) for family in REGISTRIES for name in registered(family)]
+)
+def test_every_registered_name_is_accepted(family: str, name: str) -> None:
+    checked(study_with(family, name))
+
+
+OPTIONS = {
+    "hidden_widths": [4],
+    "channels": [4],
+    "momentum": 0.9,
+    "beta1": 0.9,
+    "beta2": 0.9,
+    "final_fraction": 0.1,
+}
+
+
+def study_with(family: str, name: str) -> Json:
+    """A study that uses a registered name, its options being those of its signature."""
+    only_backprop = {"methods": {"backprop": METHOD}}
+    if family == "dataset":
+        sizes = {"num_train": 1, "num_test": 1}
+        return tiny_study(**only_backprop, **{f"datasets.{name}": sizes, "experiments.1.dataset": name})
+    if family == "tangents":
+        return tiny_study(**{"methods.forward_gradient.tangents": name})
+    options = {option: OPTIONS.get(option, 1) for option in signature(family, name).options}
+    if family == "model":
+        return tiny_study(**only_backprop, **{f"models.{name}": options, "experiments.1.model": name})
+    if family == "estimator":
+        drawn = "tangents" in signature(family, name).required
+        tangents = {"tangents": "normal", "num_tangents": 2} if drawn else {}
+        method = {"estimator": name, "learning_rate": 0.1}
+        return tiny_study(**{"methods.mine": method | tangents | options})
+    return tiny_study(**{f"experiments.0.{family}": {"name": name, **options}})
+
+
+def random_seeds(rng: random.Random) -> list[int]:
+    return rng.sample(range(60), k=rng.randint(1, 30))
+
+
+@pytest.mark.parametrize("trial", range(20))
+def test_every_seed_is_in_exactly_one_chunk(trial: int) -> None:
+    rng = random.Random(trial)
+    seeds, config = random_seeds(rng), {"seeds_per_job": rng.randint(1, 12)}
+    found = chunks(config, seeds)
+    assert sorted(seed for chunk in found.values() for seed in chunk) == sorted(seeds)
+    assert all(0 < len(chunk) <= config["seeds_per_job"] for chunk in found.values())
+
+
+@pytest.mark.parametrize("trial", range(20))
+def test_a_new_seed_changes_its_own_chunk_alone(trial: int) -> None:
+    rng = random.Random(trial)
+    seeds, config = random_seeds(rng), {"seeds_per_job": rng.randint(1, 12)}
+    new = rng.choice([seed for seed in range(80) if seed not in seeds])
+    before, after = chunks(config, seeds), chunks(config, [*seeds, new])
+    changed = [chunk for chunk in after if after[chunk] != before.get(chunk)]
+    assert len(changed) == 1
+    assert new in after[changed[0]]
+    assert before.keys() <= after.keys()
+
+
+def test_the_order_of_seeds_plays_no_part() -> None:
+    assert chunks({"seeds_per_job": 2}, [3, 0, 2, 1]) == chunks({"seeds_per_job": 2}, [0, 1, 2, 3])
+
+
+CELL = Cell("iris", "logistic_regression", "forward_gradient")
+
+RELEVANT = {
+    "experiments.0.batch_size": 10,
+    "experiments.0.optimizer.momentum": 0.9,
+    "experiments.0.optimizer": {"name": "adam", "beta1": 0.9, "beta2": 0.999},
+    "experiments.0.schedule": {"name": "cosine", "final_fraction": 0},
+    "experiments.0.target_loss": 0.2,
+    "experiments.0.max_steps": 41,
+    "experiments.0.record_every": 5,
+    "methods.forward_gradient.tangents": "normal",
+    "methods.forward_gradient.num_tangents": 2,
+    "methods.forward_gradient.learning_rate.iris/logistic_regression": 0.2,
+}
+
+IRRELEVANT = {
+    "results": "elsewhere",
+    "seeds": [0, 5],
+    "seeds_per_job": 5,
+    "timed_seeds": [1],
+    "data.mirrors": ["mirror"],
+    "data.stand_ins": False,
+    "splits.seed": 0,
+    "datasets.iris.num_train": 90,
+    "models.mlp.hidden_widths": [8],
+    "methods.backprop.learning_rate": 0.1,
+    "methods.another": METHOD,
+    "methods.forward_gradient.learning_rate.digits/mlp": 0.2,
+    "experiments.1.batch_size": 10,
+    "experiments.1.target_loss": 0.2,
+}
+
+
+@pytest.mark.parametrize("place", RELEVANT)
+def test_what_decides_a_cells_runs_changes_its_settings(place: str) -> None:
+    changed = checked(tiny_study(**{place: RELEVANT[place]}))
+    assert cell_settings(changed, CELL) != cell_settings(tiny_study(), CELL)
+
+
+@pytest.mark.parametrize("place", IRRELEVANT)
+def test_nothing_else_changes_a_cells_settings(place: str) -> None:
+    changed = checked(tiny_study(**{place: IRRELEVANT[place]}))
+    assert cell_settings(changed, CELL) == cell_settings(tiny_study(), CELL)
+
+
+def test_a_models_options_change_its_cells_settings() -> None:
+    cell = Cell("digits", "mlp", "backprop")
+    changed = checked(tiny_study(**{"models.mlp.hidden_widths": [8]}))
+    assert cell_settings(changed, cell) != cell_settings(tiny_study(), cell)
+
+
+def test_taking_out_another_experiment_leaves_a_cells_settings() -> None:
+    study = tiny_study()
+    study["experiments"].pop()
+    del study["methods"]["forward_gradient"]["learning_rate"]["digits/mlp"]
+    assert cell_settings(checked(study), CELL) == cell_settings(tiny_study(), CELL)
+
+
+@pytest.mark.parametrize("cell", cells(tiny_study()), ids=lambda cell: "/".join(vars(cell).values()))
+def test_a_cells_settings_are_what_training_asks_for(cell: Cell) -> None:
+    from fgbench.training import Settings
+
+    settings = Settings(**cell_settings(tiny_study(), cell))
+    assert settings.model["name"] == cell.model
+    assert (settings.tangents is None) == (cell.method == "backprop")
+
+
+def test_a_cell_that_is_not_in_the_study_is_refused_by_name() -> None:
+    message = r"unknown cell 'iris/logistic_regresion/backprop' \(did you mean .*accepted: iris/logistic_"
+    with pytest.raises(ConfigError, match=message):
+        cell_settings(tiny_study(), Cell("iris", "logistic_regresion", "backprop"))
+
+
+def test_cells_are_every_experiment_with_every_method() -> None:
+    assert [tuple(vars(cell).values()) for cell in cells(tiny_study())] == [
+        ("iris", "logistic_regression", "backprop"),
+        ("iris", "logistic_regression", "forward_gradient"),
+        ("digits", "mlp", "backprop"),
+        ("digits", "mlp", "forward_gradient"),
+    ]
+
+
+def test_a_data_sets_splits_hang_on_its_own_sizes_and_its_stand_ins() -> None:
+    study = tiny_study(**{"datasets.penguins": {"num_train": 9, "num_test": 9}})
+    assert list(split_settings(study, "digits")["sizes"]) == ["digits", "iris"]
+    assert list(split_settings(study, "iris")["sizes"]) == ["iris"]
+    with pytest.raises(ConfigError, match="no sizes for 'kmnist'; accepted: iris, digits, penguins"):
+        split_settings(study, "kmnist")
+
+
+def test_a_data_set_hangs_on_its_own_stand_ins_alone() -> None:
+    settings = data_settings(tiny_study(), "iris")
+    assert settings == data_settings(tiny_study(**{"data.stand_ins": {"digits": ["penguins"]}}), "iris")
+    assert settings != data_settings(tiny_study(**{"data.stand_ins": {"iris": ["digits"]}}), "iris")
+    assert data_settings(tiny_study(**{"data.stand_ins": False}), "iris")["stand_ins"] is False
+
+
+def test_a_checked_config_written_as_yaml_is_read_back_unchanged(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(checked(tiny_study()), sort_keys=False), encoding="utf-8")
+    assert read_config(path) == tiny_study()

@@ -1,0 +1,168 @@
+"""Charts: what they draw, that they are repeatable, and that they can share a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import re
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import pytest
+import records
+from PIL import Image
+
+from fgbench.figures import PALETTE, curve_chart, image_uri, method_styles, spread, times_chart
+from fgbench.tables import study_tables
+
+HOSTILE = "<script>alert('$x$')</script> お " + "long" * 50
+RUNS = records.run_records(methods=("backprop", HOSTILE))
+TABLES = study_tables(RUNS, records.time_records(RUNS))
+STYLES = method_styles(["backprop", HOSTILE])
+CNN = {name: table[table["model"] == "cnn"] for name, table in TABLES.items()}
+
+
+def chart(key: str = "k", **changes: object) -> str:
+    arguments = {"metric": "train_loss", "against": "step", "styles": STYLES, "target": records.TARGET}
+    words = {"key": key, "title": "A title", "description": "A finding."}
+    return curve_chart(CNN["curves"], CNN["runs"], **(arguments | words | changes))  # type: ignore[arg-type]
+
+
+def times(key: str = "k") -> str:
+    return times_chart(CNN["times"], styles=STYLES, limits=(0.02, 0.5), key=key, title="T", description="D")
+
+
+def cell(curves: dict[int, list[float | None]], diverged_at: dict[int, int] | None = None) -> pd.DataFrame:
+    """Return the spread of training losses recorded at steps 0, 10, … by seed."""
+    rows = [
+        {"seed": seed, "step": 10 * place, "train_loss": loss, "test_accuracy": 0.5}
+        for seed, losses in curves.items()
+        for place, loss in enumerate(losses)
+    ]
+    runs = [{"seed": seed, "diverged_at_step": (diverged_at or {}).get(seed, np.nan)} for seed in curves]
+    found = {
+        metric: spread(pd.DataFrame(rows).astype({"train_loss": float}), pd.DataFrame(runs), metric)
+        for metric in ("train_loss", "test_accuracy")
+    }
+    loss, accuracy = found["train_loss"], found["test_accuracy"]
+    columns = {"median": loss.median, "low": loss.low, "high": loss.high, "accuracy_low": accuracy.low}
+    return pd.DataFrame(columns, index=loss.steps)
+
+
+def test_a_run_that_has_stopped_keeps_its_last_value() -> None:
+    found = cell({0: [3.0, 1.0], 1: [3.0, 2.0, 2.0, 1.5], 2: [3.0, 2.5, 2.25, 2.0]})
+    assert found["median"].tolist() == [3.0, 2.0, 2.0, 1.5]
+    assert found["low"].tolist() == [3.0, 1.0, 1.0, 1.0]
+    assert found["high"].tolist() == [3.0, 2.5, 2.25, 2.0]
+
+
+def test_a_diverged_run_counts_as_the_worst_from_then_on() -> None:
+    found = cell({0: [3.0, None], 1: [3.0, 2.0, 1.0]}, {0: 10})
+    assert found["high"].tolist() == [3.0, np.inf, np.inf]
+    assert found["low"].tolist() == [3.0, 2.0, 1.0]
+    assert found["accuracy_low"].tolist() == [0.5, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("metric", ["train_loss", "test_loss", "test_accuracy"])
+@pytest.mark.parametrize("against", ["step", "time_s"])
+def test_charts_are_well_formed_and_repeatable(metric: str, against: str) -> None:
+    svg = chart(metric=metric, against=against)
+    ET.fromstring(svg)
+    assert svg == chart(metric=metric, against=against)
+
+
+def test_charts_say_what_they_show() -> None:
+    svg = ET.fromstring(chart())
+    texts = {
+        element.get("id"): element.text
+        for element in svg
+        if element.get("id") in ("k-title", "k-description")
+    }
+    assert svg.get("role") == "img"
+    assert svg.get("aria-labelledby") == "k-title k-description"
+    assert texts == {"k-title": "A title", "k-description": "A finding."}
+
+
+def test_two_charts_on_a_page_share_no_id_and_refer_to_their_own() -> None:
+    for draw in (chart, times):
+        ids = [set(re.findall(r'\sid="([^"]*)"', draw(key))) for key in ("a", "b")]
+        assert ids[0]
+        assert not ids[0] & ids[1]
+        used = set(re.findall(r'(?:url\(|href=")#([^")]*)', draw("a")))
+        assert used <= ids[0]
+
+
+def test_charts_follow_the_page_in_colour_and_font_and_ask_for_nothing() -> None:
+    svg = chart()
+    assert "currentColor" in svg
+    assert f"var(--series-1, {PALETTE[1][0]})" in svg
+    assert not re.search(r"<style|<image|<metadata|font-family|https?://(?!www\.w3\.org/2000/svg)", svg)
+
+
+def test_a_hostile_name_is_text_in_a_chart_and_is_cut_short() -> None:
+    svg = times()
+    assert "<script" not in svg
+    texts = [element.text or "" for element in ET.fromstring(svg).iter() if element.tag.endswith("text")]
+    assert any(text.startswith("<script>alert('$x$')") and "…" in text for text in texts)
+    assert max(map(len, texts)) < 70
+
+
+def test_a_thousand_records_stay_a_small_chart_with_a_band_that_hides_nothing() -> None:
+    steps = np.arange(0, 10_001, 10)
+    loss = np.exp(-steps / 3000)
+    loss[500] = 4.0  # one spike, at one step
+    rows = pd.DataFrame(
+        {"method": "backprop", "seed": 0, "step": steps, "train_loss": loss, "time_s": np.nan}
+    )
+    runs = pd.DataFrame([{"method": "backprop", "seed": 0, "status": "reached", "diverged_at_step": np.nan}])
+    svg = curve_chart(
+        rows,
+        runs,
+        metric="train_loss",
+        against="step",
+        styles=method_styles(["backprop"]),
+        target=None,
+        key="k",
+        title="T",
+        description="D",
+    )
+    assert len(svg) < 40_000
+    elements = list(ET.fromstring(svg).iter())
+    used = next(one.get("href", "") for one in elements if "fill-opacity: 0.16" in one.get("style", ""))
+    band = next(one.get("d", "") for one in elements if one.get("id") == used[1:])
+    heights = [float(y) for y in re.findall(r"[ML] \S+ (\S+)", band)]
+    spike, start = min(heights), heights[0]
+    assert spike < start  # the band's top is the spike, above the first loss of 1
+
+
+def test_neighbouring_methods_differ_in_colour_and_in_dashes() -> None:
+    styles = list(method_styles([str(place) for place in range(12)]).values())
+    for one, other in itertools.pairwise(styles):
+        assert one.light != other.light
+        assert one.dashes != other.dashes
+    assert len({(style.light, style.dashes) for style in styles}) == 12
+
+
+@pytest.mark.parametrize(("ground", "place"), [("#ffffff", 0), ("#15171c", 1)])
+def test_every_line_has_a_contrast_of_three_to_one(ground: str, place: int) -> None:
+    assert min(contrast(colours[place], ground) for colours in PALETTE) >= 3
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast ratio of two colours, by WCAG 2."""
+    brighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (brighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_an_image_survives_its_way_into_the_page() -> None:
+    pixels = np.arange(28 * 28, dtype=np.int64).reshape(28, 28).astype(np.uint8)
+    encoded = image_uri(pixels).removeprefix("data:image/png;base64,")
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded)))), pixels)

@@ -1,0 +1,113 @@
+"""The report's sentences, against records whose truth is known."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import records
+
+from fgbench.findings import (
+    Experiment,
+    asked,
+    experiment_findings,
+    experiments,
+    methods,
+    overview,
+    question,
+    rates_note,
+    timing_note,
+)
+from fgbench.tables import study_tables
+
+RUNS = records.run_records()
+TABLES = study_tables(RUNS, records.time_records(RUNS))
+CNN = Experiment("kmnist_t10k", "digits", "cnn")
+MLP = Experiment("penguins", "penguins", "mlp")
+
+
+def test_experiments_come_smallest_model_first_and_exact_gradients_before_others() -> None:
+    assert [experiment.model for experiment in experiments(TABLES)] == ["logistic_regression", "mlp", "cnn"]
+    assert methods(study_tables(records.run_records(methods=("z", "a", "m")))) == ["z", "a", "m"]
+
+
+def test_a_stand_in_is_named_wherever_its_experiment_is() -> None:
+    assert CNN.title == "cnn on digits (stand-in for kmnist_t10k)"
+    assert CNN.title in asked(TABLES)
+
+
+def test_what_was_asked_is_said_with_its_seeds_and_limits() -> None:
+    assert question(TABLES) == "Does forward_gradient train as well as backprop?"
+    text = asked(TABLES)
+    assert "6 seeds (0 to 5)" in text
+    assert "(0.5), or after 100,000 steps" in text
+
+
+def test_the_overview_counts_runs_and_verdicts_over_all_experiments() -> None:
+    said = " ".join(overview(TABLES))
+    assert "backprop reached the target in 18 of 18 runs." in said
+    assert "forward_gradient reached the target in 16 of 18 runs; 1 diverged." in said
+    assert "final test loss worse in 2 and not resolved in 1" in said
+    assert (
+        "forward_gradient took 5.4× the steps to the target of backprop where every pair is complete, 2 of 3."
+        in said
+    )
+
+
+def test_an_experiment_says_how_runs_ended_and_what_is_worse() -> None:
+    said = experiment_findings(TABLES, MLP)
+    ending = "; they end at 0.490 [0.490, 0.490]."
+    assert (
+        said[0]
+        == f"backprop reached a training loss of 0.5 in 6 of 6 runs, after a median of 45 steps{ending}"
+    )
+    assert "paired difference +0.125" in said[3]
+    assert said[3].endswith(": worse.")
+    assert said[5].startswith("Training took 430 ms with forward_gradient and 27 ms with backprop")
+
+
+def test_lost_runs_are_said_and_nothing_is_claimed_from_the_rest() -> None:
+    said = " ".join(experiment_findings(TABLES, CNN))
+    assert "in 4 of 6 runs, after a median of 245 steps; they end at" in said
+    assert "; 1 diverged." in said
+    assert "is not claimed: at 2 seeds one of the two missed the target" in said
+    assert "1 pair lost to divergence: not resolved." in said
+    assert "worse" not in said
+
+
+def test_a_study_whose_every_run_diverged_is_still_told() -> None:
+    runs = copy.deepcopy(RUNS)
+    for record in runs:
+        record["runs"] = [records.diverged(run) for run in record["runs"]]
+    tables = study_tables(runs)
+    said = " ".join([*overview(tables), *experiment_findings(tables, MLP)])
+    assert "in 0 of 6 runs; 6 diverged." in said
+    assert "No pair of runs can be compared." in said
+
+
+def test_a_single_seed_resolves_nothing_and_says_so() -> None:
+    tables = study_tables(records.run_records(num_seeds=1))
+    assert "With 1 seed no difference can be resolved" in overview(tables)[-1]
+    assert not any("p =" in sentence for sentence in experiment_findings(tables, MLP))
+
+
+@pytest.mark.parametrize("names", [("backprop",), ("backprop", "a", "b")])
+def test_any_number_of_methods_is_told(names: tuple[str, ...]) -> None:
+    tables = study_tables(records.run_records(methods=names))
+    said = " ".join([question(tables), *overview(tables), *experiment_findings(tables, MLP)])
+    assert all(name in said for name in names)
+    assert ("nothing is compared" in said) == (len(names) == 1)
+
+
+def test_timing_says_how_many_runs_it_repeats() -> None:
+    timings = records.time_records(RUNS)
+    timings[0]["runs"][0]["final_train_loss"] += 0.1
+    note = timing_note(study_tables(RUNS, timings)["times"])
+    assert "11 of 12 end at the identical loss" in note
+    assert timing_note(study_tables(RUNS)["times"]) == "No run was timed."
+
+
+def test_learning_rates_are_given_with_where_they_come_from() -> None:
+    note = rates_note(MLP.rows(TABLES["cells"]))
+    assert note.startswith("Learning rates: 0.1 for backprop and 0.01 for forward_gradient.")
+    assert "did not tune" in note

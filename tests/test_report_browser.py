@@ -1,0 +1,119 @@
+"""The report in a real browser: wide and narrow, light and dark, on paper, without JavaScript."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import records
+from support import skip_or_fail
+from test_figures import contrast
+
+from fgbench.report import render
+from fgbench.tables import study_tables
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+NAMES = ("backprop", "<script>throw 1</script>お" + "long" * 40)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        skip_or_fail("playwright is not installed; `make test` installs it (pip install '.[test]')")
+    path = os.environ.get("FGBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not path:
+        skip_or_fail(
+            "there is no Chromium; install it (apt-get install chromium) or name one in FGBENCH_CHROMIUM"
+        )
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    runs = records.run_records(methods=NAMES)
+    page = render(
+        tables=study_tables(runs, records.time_records(runs)),
+        data=records.metadata(),
+        samples=records.samples(),
+        config={"note": "x" * 300},
+        environment={"python": "3.11", "platform": "y" * 300},
+    )
+    path: Path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path.as_uri()
+
+
+def opened(browser: Browser, address: str, *, width: int = 1280, **options: object) -> Page:
+    context = browser.new_context(viewport={"width": width, "height": 800}, **options)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(address)
+    return page
+
+
+def test_the_page_asks_for_nothing_and_complains_of_nothing(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    requests: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(address)
+    assert [url for url in requests if not url.startswith("data:")] == [address]
+    assert complaints == []
+
+
+@pytest.mark.parametrize("width", [1280, 390, 360])
+def test_the_page_never_scrolls_sideways(browser: Browser, address: str, width: int) -> None:
+    page = opened(browser, address, width=width)
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_everything_reads_without_javascript(browser: Browser, address: str) -> None:
+    page = opened(browser, address, java_script_enabled=False)
+    for name in ("What was found", "Summary", "Training times", "Data", "Glossary"):
+        assert page.get_by_role("heading", name=name, exact=True).is_visible()
+    assert page.get_by_role("img").count() > 21
+    page.get_by_text("All settings").first.click()
+    assert page.get_by_role("table", name="Settings of logistic_regression on penguins").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(browser: Browser, address: str, scheme: str) -> None:
+    page = opened(browser, address, color_scheme=scheme)
+    ground = hexadecimal(page, "body", "backgroundColor")
+    assert (ground == "#ffffff") == (scheme == "light")
+    for selector in ("body", "nav a", "figcaption", ".kicker", "caption"):
+        assert contrast(hexadecimal(page, selector, "color"), ground) >= 4.5
+    banner = [hexadecimal(page, ".banner", name) for name in ("color", "backgroundColor")]
+    assert contrast(*banner) >= 4.5
+
+
+def test_a_page_printed_from_the_dark_is_light_and_shows_its_details(browser: Browser, address: str) -> None:
+    page = opened(browser, address, color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert hexadecimal(page, "body", "backgroundColor") == "#ffffff"
+    assert not page.locator("nav").is_visible()
+    assert page.get_by_role("table", name="Settings of logistic_regression on penguins").is_visible()
+
+
+def hexadecimal(page: Page, selector: str, name: str) -> str:
+    """Return the computed colour of the first element that `selector` finds."""
+    text = page.locator(selector).first.evaluate(f"element => getComputedStyle(element).{name}")
+    return "#" + "".join(
+        f"{int(part):02x}" for part in text.removeprefix("rgb(").removesuffix(")").split(",")
+    )
