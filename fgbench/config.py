@@ -306,13 +306,13 @@ def _experiment_complaints(where: str, experiment: Json, config: Json) -> Iterat
 
 
 def _rate_complaints(where: str, rates: Json, experiments: Iterable[tuple[str, str]]) -> Iterator[str]:
-    pairs = ["/".join(experiment) for experiment in experiments]
-    for pair in pairs:
-        if pair not in rates:
-            yield f"{where}: no rate for {pair}; add a line `{pair}: RATE`"
-    for pair in rates:
-        if pair not in pairs:
-            yield f"{where}: unknown experiment {_choice(pair, pairs)}"
+    accepted = dict.fromkeys(name for experiment in experiments for name in _rate_names(*experiment))
+    for dataset, model in experiments:
+        if not any(name in rates for name in _rate_names(dataset, model)):
+            yield f"{where}: no rate for {dataset}/{model}; add a line `{model}: RATE`"
+    for name in rates:
+        if name not in accepted:
+            yield f"{where}: unknown experiment {_choice(name, accepted)}"
 
 
 def _method_complaints(where: str, method: Json) -> Iterator[str]:
@@ -346,8 +346,15 @@ def _option_complaints(
 
 
 def _rate(rate: Any, dataset: str, model: str) -> float:
-    """Return a method's learning rate for a data set and model: one for all, or the line "dataset/model"."""
-    return float(rate[f"{dataset}/{model}"] if isinstance(rate, dict) else rate)
+    """Return a method's learning rate for a data set and model: one for all, or the nearest of its lines."""
+    if not isinstance(rate, dict):
+        return float(rate)
+    return float(next(rate[name] for name in _rate_names(dataset, model) if name in rate))
+
+
+def _rate_names(dataset: str, model: str) -> tuple[str, str]:
+    """Return the lines that can give an experiment its rate, the one that goes first in front."""
+    return f"{dataset}/{model}", model
 
 
 _TANGENT_KEYS = ("tangents", "num_tangents")

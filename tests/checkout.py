@@ -33,11 +33,6 @@ def tiny_study() -> dict[str, Any]:
     for experiment in study["experiments"]:
         experiment["dataset"] = names[experiment["dataset"]]
         experiment |= {"max_steps": 20, "record_every": 10, "target_loss": 1e-9}
-    for method in study["methods"].values():
-        rates = method["learning_rate"].items()
-        method["learning_rate"] = {
-            f"{names[pair.split('/')[0]]}/{pair.split('/')[1]}": rate for pair, rate in rates
-        }
     return study | {"results": "results", "seeds": [0, 1, 2], "seeds_per_job": 2, "timed_seeds": [0]}
 
 

@@ -32,7 +32,7 @@ from fgbench.types import Json
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "config").glob("*.yaml"))
 
-RATE = "a number above 0, or one for each data set/model, as in penguins/mlp: 0.1"
+RATE = "a number above 0, or one for each model, as in mlp: 0.1"
 NAME = "a name of up to 100 letters, digits and _ . + -, as it becomes a folder"
 STAND_INS = "false, or for each data set the list of its stand-ins, as in penguins: [iris]"
 TEXT = "is a text to YAML; write a number: no quotes, and an exponent with a dot and a sign, as in 1.0e-3"
@@ -246,13 +246,13 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
     "no rate for an experiment": (
         "methods.forward_gradient.learning_rate.digits/mlp",
         ABSENT,
-        "methods.forward_gradient.learning_rate: no rate for digits/mlp; add a line `digits/mlp: RATE`",
+        "methods.forward_gradient.learning_rate: no rate for digits/mlp; add a line `mlp: RATE`",
     ),
     "a rate for an experiment that is not there": (
         "methods.forward_gradient.learning_rate.digits/mpl",
         0.1,
         "methods.forward_gradient.learning_rate: unknown experiment 'digits/mpl' "
-        "(did you mean 'digits/mlp'?); accepted: iris/logistic_regression, digits/mlp",
+        "(did you mean 'digits/mlp'?); accepted: iris/logistic_regression, logistic_regression, digits/mlp, mlp",
     ),
     # Seeds
     "zero seeds": ("seeds", [], "seeds: [] is not accepted; accepted: at least 1 entry"),
@@ -709,3 +709,10 @@ def test_a_checked_config_written_as_yaml_is_read_back_unchanged(tmp_path: Path)
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(checked(tiny_study()), sort_keys=False), encoding="utf-8")
     assert read_config(path) == tiny_study()
+
+
+def test_a_rate_for_a_data_set_and_model_goes_before_the_one_for_the_model() -> None:
+    rates = {"mlp": 0.1, "logistic_regression": 0.2, "digits/mlp": 0.3}
+    config = checked(tiny_study(**{"methods.backprop.learning_rate": rates}))
+    assert cell_settings(config, Cell("digits", "mlp", "backprop"))["learning_rate"] == 0.3
+    assert cell_settings(config, Cell("iris", "logistic_regression", "backprop"))["learning_rate"] == 0.2

@@ -103,9 +103,12 @@ def test_text_stands_out_from_its_ground(browser: Browser, address: str, scheme:
     assert contrast(*banner) >= 4.5
 
 
-def test_a_page_printed_from_the_dark_is_light_and_shows_its_details(browser: Browser, address: str) -> None:
-    page = opened(browser, address, color_scheme="dark")
+def test_a_page_printed_from_the_dark_is_light_whole_and_shows_its_details(
+    browser: Browser, address: str
+) -> None:
+    page = opened(browser, address, width=720, color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 720
     assert hexadecimal(page, "body", "backgroundColor") == "#ffffff"
     assert not page.locator("nav").is_visible()
     assert page.get_by_role("table", name="Settings of logistic_regression on penguins").is_visible()

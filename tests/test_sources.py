@@ -1,4 +1,4 @@
-"""What is read from source text is what Python finds in it; a hash changes with the code that a command runs."""
+"""What is read from source text is what Python finds in it; a hash changes with a command's code alone."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def penguins(fetch: Fetch) -> Samples:
         citation="Horst AM, Hill AP, Gorman KB (2020). palmerpenguins: Palmer Archipelago (Antarctica) "
         "penguin data. R package version 0.1.0. doi:10.5281/zenodo.3960218",
         note=f"All {len(rows)} rows of {info.full_name}: the penguins without a missing value, "
-        "in the single pool that upstream publishes.",
+        "in the single pool that upstream publishes. Upstream has scaled each feature to 0..1; no unit holds.",
     )
 
 

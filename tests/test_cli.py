@@ -1,0 +1,387 @@
+"""The rules' commands work by hand; bad input is one clear message and an exit status, never a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from studies import tiny_study
+
+from fgbench import cli
+from fgbench.storage import read_arrays, read_json, write_json
+from fgbench.types import Json
+
+COMMANDS = {run.__name__: example for run, _, example in cli._COMMANDS}
+NUM_SEEDS = 40
+
+
+@pytest.fixture(autouse=True)
+def process_as_it_was() -> Iterator[None]:
+    """What a command sets for its own process is taken back."""
+    handler, handlers = signal.getsignal(signal.SIGTERM), cli.LOG.handlers
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    cli.LOG.handlers = handlers
+
+
+def write_study(path: Path, **changes: object) -> Json:
+    study = tiny_study(**{"seeds": list(range(NUM_SEEDS)), **changes})
+    path.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
+    return study
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a config, iris, and its splits, made by hand."""
+    folder = tmp_path_factory.mktemp("prepared")
+    write_study(folder / "study.yaml")
+    here = f"--config {folder}/study.yaml --dataset iris --samples {folder}/iris.npz --metadata {folder}/iris.json"
+    seeds = " ".join(map(str, range(NUM_SEEDS)))
+    assert cli.main(["data", *here.split()]) == 0
+    assert (
+        cli.main(["split", *here.split(), "--seeds", *seeds.split(), "--output", f"{folder}/splits.npz"]) == 0
+    )
+    return folder
+
+
+@pytest.fixture
+def by_hand(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a copy of what is prepared."""
+    for path in prepared.iterdir():
+        shutil.copy(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+CELL = "--config study.yaml --dataset iris --model logistic_regression --method forward_gradient"
+INPUTS = "--splits splits.npz --metadata iris.json"
+TRAIN = f"train {CELL} --seeds 0 1 {INPUTS} --output run.json"
+SPLIT = "split --config study.yaml --dataset iris --seeds 0 1 --samples iris.npz --metadata iris.json"
+
+
+def fgbench(command: str) -> int:
+    try:
+        return cli.main(shlex.split(command))
+    finally:
+        for handler in cli.LOG.handlers:
+            handler.close()  # a command has its process, and its log file, to itself
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        fgbench("--help")
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(f"\n    {name} " in printed for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_commands_help_says_what_it_does_and_shows_an_example(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        fgbench(f"{name} --help")
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert getattr(cli, name).__doc__ in printed
+    assert f"example:\n  fgbench {name} --" in printed
+
+
+@pytest.mark.parametrize(("name", "example"), COMMANDS.items(), ids=COMMANDS)
+def test_the_example_of_a_command_is_one_that_it_takes(name: str, example: str) -> None:
+    parsed = cli._parser().parse_args([name, *shlex.split(example.replace("\\\n", " "))])
+    assert isinstance(parsed, argparse.Namespace)
+    assert parsed.run is getattr(cli, name)
+
+
+@pytest.mark.parametrize("arguments", ["", "trian", "train", "train --seeds one", "data --colour red"])
+def test_arguments_that_are_not_taken_end_with_usage_and_status_two(
+    arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        fgbench(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: fgbench")
+
+
+def test_the_whole_chain_works_by_hand(by_hand: Path) -> None:
+    for method in ("backprop", "forward_gradient"):
+        cell = CELL.replace("forward_gradient", method)
+        assert (
+            fgbench(f"train {cell} --seeds 0 1 {INPUTS} --output runs/{method}.json --log logs/{method}.log")
+            == 0
+        )
+        assert fgbench(f"time {cell} --seeds 0 {INPUTS} --output times/{method}.json") == 0
+        run_record, time_record = (
+            read_json(Path(f"runs/{method}.json")),
+            read_json(Path(f"times/{method}.json")),
+        )
+        assert [run["seed"] for run in run_record["runs"]] == [0, 1]
+        assert run_record["method"] == time_record["method"] == method
+        assert run_record["data"] == "iris"
+        assert time_record["runs"][0]["train_time_s"] > 0
+        assert "seed 1: not_reached after 40 steps" in Path(f"logs/{method}.log").read_text(encoding="utf-8")
+    assert (
+        fgbench(
+            "tables --runs runs/backprop.json runs/forward_gradient.json --times times/backprop.json "
+            "times/forward_gradient.json --output tables"
+        )
+        == 0
+    )
+    written = {path.name for path in Path("tables").iterdir()}
+    assert {"runs.csv", "summary.csv", "curves.csv", "curves.parquet", "columns.json"} <= written
+
+
+def test_training_again_gives_the_same_bytes(by_hand: Path) -> None:
+    assert fgbench(TRAIN) == fgbench(TRAIN.replace("run.json", "again.json")) == 0
+    assert Path("run.json").read_bytes() == Path("again.json").read_bytes()
+
+
+def test_a_seeds_run_is_the_same_whatever_seeds_are_trained_beside_it(by_hand: Path) -> None:
+    assert (
+        fgbench(TRAIN)
+        == fgbench(TRAIN.replace("--seeds 0 1", "--seeds 1").replace("run.json", "one.json"))
+        == 0
+    )
+    assert read_json(Path("run.json"))["runs"][1] == read_json(Path("one.json"))["runs"][0]
+
+
+def test_methods_share_their_splits_and_first_loss_at_one_seed(by_hand: Path) -> None:
+    assert fgbench(TRAIN) == 0
+    assert fgbench(TRAIN.replace("forward_gradient", "backprop").replace("run.json", "other.json")) == 0
+    for run, other in zip(
+        read_json(Path("run.json"))["runs"], read_json(Path("other.json"))["runs"], strict=True
+    ):
+        assert run["curve"]["train_loss"][0] == other["curve"]["train_loss"][0]
+        assert run["predictions"]["id"] == other["predictions"]["id"]
+
+
+def test_each_run_has_its_own_split_unless_one_is_pinned(by_hand: Path) -> None:
+    def tested(**changes: object) -> list[list[int]]:
+        write_study(Path("study.yaml"), **changes)
+        assert fgbench(f"{SPLIT} --output two.npz") == 0
+        arrays = read_arrays(Path("two.npz"))
+        return [arrays[f"{seed}/test/ids"].tolist() for seed in (0, 1)]
+
+    own, pinned = tested(), tested(**{"splits.seed": 7})
+    assert own[0] != own[1]
+    assert pinned[0] == pinned[1]
+
+
+def study(**changes: object) -> Callable[[], object]:
+    return lambda: write_study(Path("study.yaml"), **changes)
+
+
+def cut(path: str) -> Callable[[], object]:
+    return lambda: Path(path).write_bytes(Path(path).read_bytes()[:-100])
+
+
+BAD_INPUT: dict[str, tuple[Callable[[], object], str, str]] = {
+    "no config": (lambda: Path("study.yaml").unlink(), TRAIN, "study.yaml: no such config. Copy config/"),
+    "a config that is no study": (study(seeds=[]), TRAIN, "seeds: [] is not accepted; accepted: at least 1"),
+    "a cell that is not in the study": (
+        lambda: None,
+        TRAIN.replace("logistic_regression", "mlp"),
+        "unknown cell 'iris/mlp/forward_gradient'",
+    ),
+    "no splits": (lambda: Path("splits.npz").unlink(), TRAIN, "splits.npz: no such file. Run the stage that"),
+    "half the splits": (
+        cut("splits.npz"),
+        TRAIN,
+        "splits.npz: cannot be read (File is not a zip file). Delete",
+    ),
+    "a seed that was not split": (
+        lambda: None,
+        TRAIN.replace("--seeds 0 1", f"--seeds {NUM_SEEDS}"),
+        f"no split of seed {NUM_SEEDS}",
+    ),
+    "no description of the data": (
+        lambda: Path("iris.json").unlink(),
+        TRAIN,
+        "iris.json: no such file. Run the stage that",
+    ),
+    "a description that is a list": (
+        lambda: Path("iris.json").write_text("[]", encoding="utf-8"),
+        TRAIN,
+        "iris.json: a mapping was expected, a list found",
+    ),
+    "a batch larger than the training part": (
+        study(**{"experiments.0.batch_size": 81}),
+        TRAIN,
+        "batch_size: 81 is more than the 80 examples",
+    ),
+    "images asked of features": (
+        study(
+            **{
+                "models.cnn": {"channels": [2]},
+                "experiments.0.model": "cnn",
+                "methods.forward_gradient.learning_rate": 0.1,
+            }
+        ),
+        TRAIN.replace("logistic_regression", "cnn"),
+        "model cnn: inputs of shape (4,) are no images",
+    ),
+    "an output below a file": (
+        lambda: None,
+        TRAIN.replace("run.json", "study.yaml/run.json"),
+        "study.yaml/run.json: cannot be written (",
+    ),
+    "more samples than exist": (
+        study(**{"datasets.iris": {"num_train": 150, "num_test": 50}}),
+        f"{SPLIT} --output run.json",
+        "iris: 200 samples are asked for, 150 exist",
+    ),
+    "a data set without sizes": (
+        lambda: None,
+        f"{SPLIT} --output run.json".replace("iris --seeds", "kmnist --seeds"),
+        "datasets: no sizes for 'kmnist'; accepted: iris, digits",
+    ),
+    "samples that are not those described": (
+        lambda: write_json(Path("iris.json"), read_json(Path("iris.json")) | {"samples_sha256": "0"}),
+        f"{SPLIT} --output run.json",
+        "the arrays do not belong to their metadata",
+    ),
+    "a data set that does not exist": (
+        lambda: None,
+        "data --config study.yaml --dataset irsi --samples a.npz --metadata run.json",
+        "no data set is called 'irsi'; there are: ",
+    ),
+    "a config that check refuses": (
+        study(**{"methods.backprop.learning_rate": -1}),
+        "check --config study.yaml",
+        "methods.backprop.learning_rate: -1 is not accepted",
+    ),
+    "records that are not there": (
+        lambda: None,
+        "tables --runs none.json --times none.json --output run.json",
+        "none.json: no such file",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "command", "message"), BAD_INPUT.values(), ids=BAD_INPUT)
+def test_bad_input_is_one_clear_message_and_status_one(
+    by_hand: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[], object],
+    command: str,
+    message: str,
+) -> None:
+    change()
+    before = {path: path.stat().st_mtime_ns for path in by_hand.rglob("*")}
+    assert fgbench(command) == 1
+    told = capsys.readouterr().err
+    name = command.split(maxsplit=1)[0]
+    assert told.count(f"fgbench {name}: ") == 1
+    assert message in told.partition(f"fgbench {name}: ")[2]
+    assert "Traceback" not in told
+    assert {path: path.stat().st_mtime_ns for path in by_hand.rglob("*")} == before
+
+
+def test_the_log_file_holds_the_error_too(by_hand: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("splits.npz").unlink()
+    assert fgbench(f"{TRAIN} --log logs/train.log") == 1
+    told = capsys.readouterr().err
+    assert Path("logs/train.log").read_text(encoding="utf-8") == told
+    assert "splits.npz: no such file" in told
+
+
+def test_with_a_log_file_the_terminal_hears_only_warnings(
+    by_hand: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fgbench(f"{TRAIN} --log train.log") == 0
+    assert capsys.readouterr().err == ""
+    assert "seed 0: not_reached after 40 steps" in Path("train.log").read_text(encoding="utf-8")
+
+
+def test_one_command_says_its_line_once(by_hand: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.StreamHandler(sys.stderr)
+    logging.getLogger().addHandler(root)
+    try:
+        assert fgbench("check --config study.yaml") == 0
+    finally:
+        logging.getLogger().removeHandler(root)
+    assert capsys.readouterr().err == f"study.yaml: 4 cells at {NUM_SEEDS} seeds, results in results\n"
+
+
+def python(arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", *shlex.split(arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_as_a_module_bad_input_is_a_message_and_status_one(by_hand: Path) -> None:
+    ran = python("-m fgbench check --config none.yaml")
+    assert ran.returncode == 1
+    assert ran.stdout == ""
+    assert ran.stderr == (
+        "fgbench check: none.yaml: no such config. Copy config/config.yaml, the commented manual of a study.\n"
+    )
+
+
+def test_as_a_module_it_has_the_same_help(by_hand: Path) -> None:
+    ran = python("-m fgbench --help")
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("usage: fgbench ")
+
+
+def test_a_full_disk_is_a_message_and_status_one(by_hand: Path) -> None:
+    limited = f"ulimit -f 4; exec {shlex.quote(sys.executable)} -m fgbench {SPLIT} --output new/splits.npz"
+    ran = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("fgbench split: new/splits.npz: cannot be written (File too large). ")
+    assert "Traceback" not in ran.stderr
+    assert list(Path("new").iterdir()) == []
+
+
+def was_told(text: str) -> bool:
+    """Whether the log has this yet."""
+    log = Path("train.log")
+    return log.exists() and text in log.read_text(encoding="utf-8")
+
+
+# A shell that starts a command in the background has it ignore Ctrl-C: take that back first.
+LISTENING = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from fgbench.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupt_ends_training_with_status_130_and_leaves_no_half_result(
+    by_hand: Path, number: signal.Signals
+) -> None:
+    write_study(Path("study.yaml"), **{"experiments.0.max_steps": 4000, "experiments.0.target_loss": 1e-9})
+    before = set(by_hand.iterdir())
+    seeds = " ".join(map(str, range(NUM_SEEDS)))
+    command = f"train {CELL} --seeds {seeds} {INPUTS} --output run.json --log train.log"
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTENING, *shlex.split(command)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            while process.poll() is None and not was_told("seed 0: "):
+                time.sleep(0.05)
+            process.send_signal(number)
+            _, told = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert told.startswith("fgbench train: interrupted; finished work is kept")
+    assert told.count("\n") == 1
+    assert told in Path("train.log").read_text(encoding="utf-8")
+    assert set(by_hand.iterdir()) - before == {by_hand / "train.log"}

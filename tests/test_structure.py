@@ -1,0 +1,171 @@
+"""Imports flow one way, and what reads no tensor does without torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+
+import pytest
+
+from fgbench.sources import PACKAGE, imports_of
+
+PATHS = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in PATHS.items()}
+IMPORTS = {module: set(imports_of(tree)) for module, tree in TREES.items()}
+
+TORCH_FREE = [
+    module
+    for module in (
+        "errors",
+        "types",
+        "sources",
+        "storage",
+        "config",
+        "progress",
+        "statistics",
+        "tables",
+        "figures",
+        "findings",
+        "wording",
+        "report",
+        "pins",
+        "cli",
+    )
+    if module in PATHS
+]
+TORCH = {"torch", "torchvision"}
+
+
+def at_import(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Yield the imports that run when a module is imported: none within a function, none for type checkers."""
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and ast.unparse(node.test) != "TYPE_CHECKING":
+            yield from at_import([*node.body, *node.orelse])
+        elif isinstance(node, ast.Try | ast.With):
+            yield from at_import(node.body)
+
+
+def packages_at_import(module: str) -> set[str]:
+    """The top-level packages that a module imports when it is imported, by itself."""
+    names = set()
+    for node in at_import(TREES[module].body):
+        modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+        names |= {name.split(".")[0] for name in modules}
+    return names
+
+
+def reached_at_import(module: str) -> set[str]:
+    """The module and those of this package that it imports when it is imported, at any depth."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [inner for node in at_import(TREES[name].body) for inner in imports_of(node)]
+            waiting += [name.rpartition(".")[0]] if "." in name else []
+    return found
+
+
+def below(module: str) -> set[str]:
+    """All modules that a module imports anywhere, at any depth."""
+    found: set[str] = set()
+    waiting = [*IMPORTS[module]]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += IMPORTS[name]
+    return found
+
+
+def family(*names: str) -> list[str]:
+    """The modules of these names, and of the packages of these names."""
+    return [module for module in PATHS if module.split(".")[0] in names]
+
+
+@pytest.mark.parametrize("module", PATHS)
+def test_a_module_opens_with_what_it_is_for(module: str) -> None:
+    assert ast.get_docstring(TREES[module])
+
+
+@pytest.mark.parametrize("module", PATHS)
+def test_imports_name_the_package_in_full(module: str) -> None:
+    relative = [node for node in ast.walk(TREES[module]) if isinstance(node, ast.ImportFrom) and node.level]
+    assert not relative
+    assert IMPORTS[module] <= PATHS.keys()
+
+
+def test_no_imports_go_round_in_a_circle() -> None:
+    assert list(TopologicalSorter(IMPORTS).static_order())
+
+
+@pytest.mark.parametrize(
+    "module", family("errors", "types", "seeding", "sources", "progress", "wording", "pins")
+)
+def test_what_all_build_on_builds_on_nothing_but_types_and_errors(module: str) -> None:
+    assert IMPORTS[module] <= {"errors", "types"}
+
+
+def test_nothing_imports_cli_but_the_entry_point() -> None:
+    assert [module for module in PATHS if "cli" in IMPORTS[module]] == ["__main__"]
+
+
+ESTIMATING = set(family("estimators", "training", "cost"))
+TELLING = set(family("statistics", "tables", "figures", "findings", "report"))
+
+
+@pytest.mark.parametrize(
+    "module", family("datasets", "splits", "models", "tangents", "metrics", "optimizers", "seeding")
+)
+def test_what_estimators_are_given_knows_no_estimator(module: str) -> None:
+    assert not (ESTIMATING | TELLING) & below(module)
+
+
+def test_estimators_do_not_know_training() -> None:
+    assert not {"training", "cost", "datasets", "models"} & below("estimators")
+
+
+@pytest.mark.parametrize("module", family("training", "cost"))
+def test_training_knows_neither_files_nor_config_nor_report(module: str) -> None:
+    assert not ({"storage", "config", "cli"} | TELLING) & below(module)
+
+
+@pytest.mark.parametrize("module", sorted(TELLING))
+def test_what_tells_of_results_never_makes_one(module: str) -> None:
+    assert not (ESTIMATING | {"cli"}) & below(module)
+
+
+def test_tables_come_before_figures_and_figures_before_the_report() -> None:
+    order = ["statistics", "tables", "figures", "report"]
+    for index, module in enumerate(order):
+        if module in PATHS:
+            assert not set(order[index + 1 :]) & below(module)
+
+
+@pytest.mark.parametrize("module", TORCH_FREE)
+def test_importing_it_imports_no_torch(module: str) -> None:
+    assert not any(packages_at_import(inner) & TORCH for inner in reached_at_import(module))
+
+
+@pytest.mark.parametrize("module", sorted(TELLING | set(family("config", "sources", "storage"))))
+def test_nothing_in_it_ever_imports_torch(module: str) -> None:
+    imported = {
+        alias.name for node in ast.walk(TREES[module]) if isinstance(node, ast.Import) for alias in node.names
+    }
+    imported |= {node.module or "" for node in ast.walk(TREES[module]) if isinstance(node, ast.ImportFrom)}
+    assert not {name.split(".")[0] for name in imported} & TORCH
+
+
+def test_a_process_that_imports_them_has_no_torch() -> None:
+    script = f"import sys, {', '.join(f'fgbench.{module}' for module in TORCH_FREE)}; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not TORCH & set(ran.stdout.split())
