@@ -1,4 +1,4 @@
-"""Print a report's first screens to pictures: python docs/screenshots.py results/report.html docs"""
+"""Print a report's first screen to a picture: python docs/screenshots.py results/report.html docs"""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-VIEWS = {
-    "report": {"viewport": {"width": 1280, "height": 1400}},
-    "report-phone": {"viewport": {"width": 390, "height": 844}},
-    "report-dark": {"viewport": {"width": 1280, "height": 1400}, "color_scheme": "dark"},
-}
+VIEWS = {"report": {"viewport": {"width": 1280, "height": 1400}}}
+"""Options of a browser's context, by the name of the picture."""
 
 
 def main() -> None:

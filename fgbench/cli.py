@@ -7,13 +7,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgbench.config import Cell, cell_settings, cells, data_settings, read_config, split_settings
-from fgbench.errors import FgbenchError
+from fgbench.errors import ConfigError, FgbenchError, ResultError
 from fgbench.progress import Progress
 from fgbench.storage import read_arrays, read_json, write_arrays, write_json, write_text, write_with
 from fgbench.types import Json, Split
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fgbench.training import Settings
 
 LOG = logging.getLogger("fgbench")
+METADATA_KEYS = ("asked_for", "used", "class_names")
 LOG.propagate = False  # absl, which comes with a data set, would print every line again
 
 
@@ -78,7 +79,7 @@ def split(parsed: argparse.Namespace) -> None:
     from fgbench.splits import draw_split, split_arrays
 
     settings = split_settings(read_config(parsed.config), parsed.dataset)
-    samples = samples_from(read_arrays(parsed.samples), read_json(parsed.metadata))
+    samples = samples_from(read_arrays(parsed.samples), read_json(parsed.metadata, keys=METADATA_KEYS))
     pinned = settings["seed"]
     splits = {
         seed: draw_split(
@@ -87,7 +88,7 @@ def split(parsed: argparse.Namespace) -> None:
             validation_fraction=settings["validation_fraction"],
             seed=derived_seed(seed, "split") if pinned is None else pinned,
         )
-        for seed in parsed.seeds
+        for seed in _each_once(parsed.seeds)
     }
     write_arrays(parsed.output, split_arrays(splits))
     LOG.info("%s: split for seeds %s", parsed.dataset, _joined(parsed.seeds))
@@ -97,7 +98,7 @@ def train(parsed: argparse.Namespace) -> None:
     """Train a cell at the given seeds and record the runs."""
     from fgbench.training import train
 
-    settings, metadata = _settings(parsed), read_json(parsed.metadata)
+    settings, metadata = _settings(parsed), read_json(parsed.metadata, keys=METADATA_KEYS)
     runs, num_parameters = [], 0
     for seed, one_split in _splits(parsed):
         run = train(
@@ -120,7 +121,7 @@ def time(parsed: argparse.Namespace) -> None:
     from fgbench.cost import timed_run, warm_up
     from fgbench.provenance import machine
 
-    settings, metadata = _settings(parsed), read_json(parsed.metadata)
+    settings, metadata = _settings(parsed), read_json(parsed.metadata, keys=METADATA_KEYS)
     num_classes = len(metadata["class_names"])
     runs = []
     for index, (seed, one_split) in enumerate(_splits(parsed)):
@@ -139,8 +140,8 @@ def tables(parsed: argparse.Namespace) -> None:
     """Gather records into tidy tables: CSV, Parquet for the long ones, and what each column means."""
     from fgbench.tables import COLUMNS, LONG_TABLES, study_tables
 
-    run_records = [read_json(path) for path in parsed.runs]
-    time_records = [read_json(path) for path in parsed.times]
+    run_records = [read_json(path, keys=("settings", "runs")) for path in parsed.runs]
+    time_records = [read_json(path, keys=("machine", "runs")) for path in parsed.times]
     for name, table in study_tables(run_records, time_records).items():
         write_with(parsed.output / f"{name}.csv", partial(table.to_csv, index=False))
         if name in LONG_TABLES:
@@ -155,7 +156,10 @@ def report(parsed: argparse.Namespace) -> None:
     from fgbench.report import render
     from fgbench.tables import COLUMNS, table_from_csv
 
-    described = [read_json(path) for path in parsed.metadata]
+    if len(parsed.metadata) != len(parsed.samples):
+        numbers = f"{len(parsed.samples)} --samples and {len(parsed.metadata)} --metadata"
+        raise ConfigError(f"{numbers} were given; one of each for every data set is accepted.")
+    described = [read_json(path, keys=METADATA_KEYS) for path in parsed.metadata]
     samples = {
         metadata["asked_for"]: {"inputs": samples_from(read_arrays(path), metadata).inputs}
         for metadata, path in zip(described, parsed.samples, strict=True)
@@ -192,12 +196,18 @@ def _identity(parsed: argparse.Namespace, metadata: Json) -> Json:
     return {**vars(_cell(parsed)), "data": metadata["used"]}
 
 
-def _splits(parsed: argparse.Namespace) -> Iterator[tuple[int, Split]]:
+def _splits(parsed: argparse.Namespace) -> list[tuple[int, Split]]:
     from fgbench.splits import split_from_arrays
 
     arrays = {key: value for path in parsed.splits for key, value in read_arrays(path).items()}
-    for seed in parsed.seeds:
-        yield seed, split_from_arrays(arrays, seed)
+    return [(seed, split_from_arrays(arrays, seed)) for seed in _each_once(parsed.seeds)]
+
+
+def _each_once(seeds: list[int]) -> list[int]:
+    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if twice:
+        raise ConfigError(f"--seeds: {_joined(twice)} given more than once; each at most once is accepted.")
+    return seeds
 
 
 def _progress(parsed: argparse.Namespace, seed: int, settings: Settings) -> Progress:
@@ -213,14 +223,26 @@ def _interrupt(number: int, frame: object) -> None:
 
 def _log_to(path: Path | None) -> None:
     """Send warnings to the terminal, and everything to the log file where one is named."""
+    logging.raiseExceptions = False  # a full disk is told once, by the result that cannot be written
     LOG.setLevel(logging.INFO)
+    while LOG.handlers:
+        LOG.handlers[0].close()
+        LOG.removeHandler(LOG.handlers[0])
     terminal = logging.StreamHandler()
     terminal.setLevel(logging.WARNING if path else logging.INFO)
-    handlers: list[logging.Handler] = [terminal]
+    LOG.addHandler(terminal)
     if path:
+        LOG.addHandler(_log_file(path))
+
+
+def _log_file(path: Path) -> logging.Handler:
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
-    LOG.handlers = handlers
+        return logging.FileHandler(path, mode="w", encoding="utf-8")
+    except OSError as error:
+        raise ResultError(
+            f"{path}: the log cannot be written ({error.strerror}). Name another --log."
+        ) from None
 
 
 def _joined(seeds: Sequence[int]) -> str:
@@ -250,6 +272,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not 0 <= seed < 2**32:
+        raise argparse.ArgumentTypeError(f"{seed} is not accepted; accepted: 0 to {2**32 - 1}")
+    return seed
+
+
 def _path(help_text: str, **options: Any) -> dict[str, Any]:
     return {"type": Path, "metavar": "FILE", "help": help_text, **options}
 
@@ -259,7 +288,7 @@ _ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "dataset": ("--dataset", {"help": "a data set of the config"}),
     "model": ("--model", {"help": "a model of the config"}),
     "method": ("--method", {"help": "a method of the config"}),
-    "seeds": ("--seeds", {"type": int, "nargs": "+", "metavar": "SEED", "help": "the runs' seeds"}),
+    "seeds": ("--seeds", {"type": _seed, "nargs": "+", "metavar": "SEED", "help": "the runs' seeds"}),
     "samples": ("--samples", _path("the data set's samples, .npz")),
     "metadata": ("--metadata", _path("the data set's description, .json")),
     "splits": ("--splits", _path("the seeds' splits, .npz", nargs="+")),

@@ -66,9 +66,9 @@ def split_from_arrays(arrays: Mapping[str, NDArray[Any]], seed: int) -> Split:
             }
         )
     except KeyError as error:
-        seeds = sorted({int(key.split("/")[0]) for key in arrays})
+        seeds = ", ".join(sorted({key.split("/")[0] for key in arrays}, key=lambda seed: (len(seed), seed)))
         raise ResultError(
-            f"no split of seed {seed}: {error} is missing; there are splits of seeds {seeds}. "
+            f"no split of seed {seed}: {error} is missing; there are: {seeds}. "
             "Delete the file and run the study again: only what depends on it is rebuilt."
         ) from None
 

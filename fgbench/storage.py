@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,19 @@ def write_json(path: Path, value: Json) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Json:
+def read_json(path: Path, *, keys: Iterable[str] = ()) -> Json:
     """Return the mapping in a JSON file.
 
-    Raises ResultError where the file is missing, cut short or not a mapping.
+    Raises ResultError where the file is missing, cut short, not a mapping, or lacks one of `keys`.
     """
     with _reading(path):
         value = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
         raise ResultError(f"{path}: a mapping was expected, a {type(value).__name__} found. {_REBUILD}")
+    if missing := [key for key in keys if key not in value]:
+        raise ResultError(
+            f"{path}: is no file of the kind expected, it has no {', '.join(missing)}. {_REBUILD}"
+        )
     return value
 
 

@@ -60,7 +60,7 @@ def table_from_csv(name: str, source: Path | TextIO) -> pd.DataFrame:
     try:
         text = pd.read_csv(source, dtype="str", keep_default_na=False)
         return pd.DataFrame({column: _parsed(text[column], _dtype(column)) for column in COLUMNS[name]})
-    except (KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError) as error:
         raise ResultError(
             f"table {name}: cannot be read ({error}). Delete it and run the study again."
         ) from error

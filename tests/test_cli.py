@@ -385,3 +385,34 @@ def test_an_interrupt_ends_training_with_status_130_and_leaves_no_half_result(
     assert told.count("\n") == 1
     assert told in Path("train.log").read_text(encoding="utf-8")
     assert set(by_hand.iterdir()) - before == {by_hand / "train.log"}
+
+
+def test_a_file_of_another_kind_is_named_by_what_it_lacks(by_hand: Path, capsys) -> None:
+    assert fgbench("tables --runs iris.json --times iris.json --output tables") == 1
+    assert "iris.json: is no file of the kind expected, it has no settings, runs" in capsys.readouterr().err
+
+
+def test_a_log_that_cannot_be_written_is_told(by_hand: Path, capsys) -> None:
+    assert fgbench("check --config study.yaml --log study.yaml/log") == 1
+    assert "study.yaml/log: the log cannot be written" in capsys.readouterr().err
+
+
+def test_a_seed_given_twice_is_refused(by_hand: Path, capsys) -> None:
+    assert fgbench(TRAIN.replace("--seeds 0 1", "--seeds 1 0 1")) == 1
+    assert "--seeds: 1 given more than once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("seed", "told"), [("-5", "accepted: 0 to 4294967295"), ("x", "invalid")])
+def test_a_seed_out_of_range_is_refused(by_hand: Path, seed: str, told: str, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        fgbench(TRAIN.replace("--seeds 0 1", f"--seeds {seed}"))
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_report_wants_samples_and_description_of_every_data_set(by_hand: Path, capsys) -> None:
+    command = "report --config study.yaml --tables nowhere --samples iris.npz iris.npz --metadata iris.json --output x"
+    assert fgbench(command) == 1
+    assert "2 --samples and 1 --metadata were given" in capsys.readouterr().err
+    assert fgbench(command.replace("iris.npz iris.npz", "iris.npz")) == 1
+    assert "nowhere" in capsys.readouterr().err

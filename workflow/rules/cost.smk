@@ -25,6 +25,6 @@ rule time:
         code=code_hash("time"),
         versions=versions(["torch"]),
     shell:
-        "python -m fgbench time --config {params.config} --dataset {wildcards.dataset}"
+        "python -m fgbench time --config {params.config:q} --dataset {wildcards.dataset}"
         " --model {wildcards.model} --method {wildcards.method} --seeds {params.seeds}"
-        " --splits {input.splits} --metadata {input.metadata} --output {output} --log {log}"
+        " --splits {input.splits:q} --metadata {input.metadata:q} --output {output:q} --log {log:q}"

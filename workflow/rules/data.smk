@@ -15,8 +15,8 @@ rule data:
         code=code_hash("data"),
         versions=versions(["tensorflow-datasets", "torchvision", "scikit-learn"]),
     shell:
-        "python -m fgbench data --config {params.config} --dataset {wildcards.dataset}"
-        " --samples {output.samples} --metadata {output.metadata} --log {log}"
+        "python -m fgbench data --config {params.config:q} --dataset {wildcards.dataset}"
+        " --samples {output.samples:q} --metadata {output.metadata:q} --log {log:q}"
 
 
 rule split:
@@ -36,6 +36,6 @@ rule split:
         code=code_hash("split"),
         versions=versions(["scikit-learn", "torch", "torchvision"]),
     shell:
-        "python -m fgbench split --config {params.config} --dataset {wildcards.dataset}"
-        " --seeds {params.seeds} --samples {input.samples} --metadata {input.metadata}"
-        " --output {output} --log {log}"
+        "python -m fgbench split --config {params.config:q} --dataset {wildcards.dataset}"
+        " --seeds {params.seeds} --samples {input.samples:q} --metadata {input.metadata:q}"
+        " --output {output:q} --log {log:q}"

@@ -19,5 +19,5 @@ rule report:
         templates=folder_hash(Path(workflow.basedir) / "report"),
         versions=versions(["jinja2", "matplotlib", "pandas"]),
     shell:
-        "python -m fgbench report --config {params.config} --tables {input.tables}"
-        " --samples {input.samples} --metadata {input.metadata} --output {output} --log {log}"
+        "python -m fgbench report --config {params.config:q} --tables {input.tables:q}"
+        " --samples {input.samples:q} --metadata {input.metadata:q} --output {output:q} --log {log:q}"

@@ -19,5 +19,5 @@ rule tables:
         code=code_hash("tables"),
         versions=versions(["pandas", "pyarrow", "scipy"]),
     shell:
-        "python -m fgbench tables --runs {input.runs} --times {input.times}"
-        " --output {output} --log {log}"
+        "python -m fgbench tables --runs {input.runs:q} --times {input.times:q}"
+        " --output {output:q} --log {log:q}"

@@ -19,6 +19,6 @@ rule train:
         code=code_hash("train"),
         versions=versions(["torch"]),
     shell:
-        "python -m fgbench train --config {params.config} --dataset {wildcards.dataset}"
+        "python -m fgbench train --config {params.config:q} --dataset {wildcards.dataset}"
         " --model {wildcards.model} --method {wildcards.method} --seeds {params.seeds}"
-        " --splits {input.splits} --metadata {input.metadata} --output {output} --log {log}"
+        " --splits {input.splits:q} --metadata {input.metadata:q} --output {output:q} --log {log:q}"
