@@ -4,8 +4,8 @@ CONFIG ?= config/config.yaml
 CORES ?= 4
 
 VENV := .venv
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PIP_INPUTS := constraints.txt pyproject.toml Makefile
 
 .DEFAULT_GOAL := help
@@ -15,45 +15,46 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 report: $(VENV)/installed ## train the study in CONFIG and render its report
-	@fgbench check --config $(CONFIG)
-	snakemake --cores $(CORES) --configfile $(CONFIG)
-	@sed -n 's|^results: *\([^ ]*\).*|The report: \1/report.html|p' $(CONFIG)
+	@$(BIN)/fgbench check --config $(CONFIG)
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+	@$(BIN)/fgbench where --config $(CONFIG)
 
 smoke: ## the same six combinations, tiny
 	@$(MAKE) report CONFIG=config/smoke.yaml
 
 test: lint ## linters, then every test
-	pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/installed-test ## ruff, mypy, snakefmt, snakemake --lint
-	ruff check .
-	ruff format --check .
-	mypy
-	snakefmt --quiet --check Snakefile workflow
-	snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
 
 benchmarks: $(VENV)/installed ## where the time of a step and of a study goes
-	python benchmarks/steps.py
-	python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/steps.py
+	$(BIN)/python benchmarks/pipeline.py
 
-screenshots: $(VENV)/installed-test ## print results/report.html to docs/*.png
-	python docs/screenshots.py results/report.html docs
+screenshots: $(VENV)/installed-test ## print results/report.html to docs/report.png
+	$(BIN)/python docs/screenshots.py results/report.html docs
 
 pins: $(VENV)/installed-test ## write constraints.txt and environment.yml anew from .venv
-	python -m fgbench.pins
+	$(BIN)/python -m fgbench.pins
 
 clean: ## remove results, keep fetched data
 	rm -rf results results-smoke .snakemake
 
-$(VENV)/bin/python:
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "fgbench needs Python 3.11 or newer; '$(PYTHON)' is not. Name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	  || { echo "fgbench needs Python 3.11 or newer; '$(PYTHON)' is not. Name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { rm -rf $(VENV); echo "'$(PYTHON) -m venv' failed; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 
-$(VENV)/installed: $(PIP_INPUTS) | $(VENV)/bin/python
+$(VENV)/installed: $(PIP_INPUTS) | $(BIN)/python
 	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/installed-test: $(PIP_INPUTS) | $(VENV)/bin/python
+$(VENV)/installed-test: $(PIP_INPUTS) | $(BIN)/python
 	$(INSTALL) --editable '.[test]'
 	@touch $@ $(VENV)/installed

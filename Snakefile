@@ -21,7 +21,3 @@ rule all:
 
 onstart:
     write_config(RESOLVED, CONFIG)
-
-
-onsuccess:
-    print(f"The report: {RESULTS / 'report.html'}")

@@ -25,7 +25,9 @@ from fgbench.optimizers import sgd
 from fgbench.provenance import machine
 from fgbench.tangents import draw_tangents
 
-SHAPES = {"penguins": ((4,), 3), "kmnist_t10k": ((1, 28, 28), 10)}
+SHAPES = dict.fromkeys(("penguins", "iris"), ((4,), 3)) | dict.fromkeys(
+    ("kmnist_t10k", "kmnist", "digits"), ((1, 28, 28), 10)
+)
 BLOCK_S = 0.02
 
 Step = Callable[[], object]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,7 +17,8 @@ def main() -> None:
     """Write one PNG a view."""
     report, folder = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        path = os.environ.get("FGBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         for name, options in VIEWS.items():
             page = browser.new_context(**options).new_page()
             page.goto(report.as_uri())

@@ -12,7 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fgbench.config import Cell, cell_settings, cells, data_settings, read_config, split_settings
+from fgbench.config import (
+    Cell,
+    cell_settings,
+    cells,
+    data_settings,
+    mirrors_named,
+    read_config,
+    split_settings,
+)
 from fgbench.errors import ConfigError, FgbenchError, ResultError
 from fgbench.progress import Progress
 from fgbench.storage import read_arrays, read_json, write_arrays, write_json, write_text, write_with
@@ -42,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parsed.command,
         )
         return 130
+    except Exception:
+        LOG.exception("fgbench %s: a fault of fgbench; please report it with these lines", parsed.command)
+        return 1
     return 0
 
 
@@ -54,21 +65,27 @@ def check(parsed: argparse.Namespace) -> None:
     )
 
 
+def where(parsed: argparse.Namespace) -> None:
+    """Say where a study's report lies."""
+    LOG.info("The report: %s", Path(read_config(parsed.config)["results"]) / "report.html")
+
+
 def data(parsed: argparse.Namespace) -> None:
     """Fetch a data set's files, verify them, and read them into one file of samples."""
     from fgbench.datasets import obtain
     from fgbench.datasets.files import Fetcher, mirrors_from
     from fgbench.datasets.packing import samples_to_files
 
-    settings = data_settings(read_config(parsed.config), parsed.dataset)
-    mirrors = mirrors_from(settings["mirrors"], os.environ)
-    fetch = Fetcher(Path(settings["folder"]), mirrors)
-    obtained = obtain(parsed.dataset, fetch=fetch, stand_ins=settings["stand_ins"] or None)
+    config = read_config(parsed.config)
+    stand_ins = data_settings(config, parsed.dataset)["stand_ins"] or None
+    mirrors = mirrors_from(config["data"]["mirrors"], os.environ)
+    fetch = Fetcher(Path(config["data"]["folder"]), mirrors)
+    obtained = obtain(parsed.dataset, fetch=fetch, stand_ins=stand_ins)
     for reason in obtained.reasons:
         LOG.warning("%s: using %s instead. %s", parsed.dataset, obtained.samples.name, reason)
     arrays, metadata = samples_to_files(obtained)
     write_arrays(parsed.samples, arrays)
-    write_json(parsed.metadata, metadata)
+    write_json(parsed.metadata, metadata | {"mirrors": mirrors_named(config["data"]["mirrors"], os.environ)})
     LOG.info("%s: %d samples of %s", parsed.dataset, metadata["num_samples"], metadata["used"])
 
 
@@ -123,7 +140,7 @@ def time(parsed: argparse.Namespace) -> None:
 
     settings, metadata = _settings(parsed), read_json(parsed.metadata, keys=METADATA_KEYS)
     num_classes = len(metadata["class_names"])
-    runs = []
+    before, runs = machine(), []
     for index, (seed, one_split) in enumerate(_splits(parsed)):
         if index == 0:
             warm_up(one_split, settings, num_classes=num_classes, seed=seed)
@@ -133,7 +150,7 @@ def time(parsed: argparse.Namespace) -> None:
         loss = run.record(one_split.test)["curve"]["train_loss"][-1]
         runs.append({"seed": seed, "steps": run.steps, "train_time_s": seconds, "final_train_loss": loss})
         LOG.info("seed %d: %d steps in %.2f s", seed, run.steps, seconds)
-    write_json(parsed.output, _identity(parsed, metadata) | {"machine": machine(), "runs": runs})
+    write_json(parsed.output, _identity(parsed, metadata) | {"machine": before, "runs": runs})
 
 
 def tables(parsed: argparse.Namespace) -> None:
@@ -147,6 +164,7 @@ def tables(parsed: argparse.Namespace) -> None:
         if name in LONG_TABLES:
             write_with(parsed.output / f"{name}.parquet", partial(table.to_parquet, index=False))
     write_json(parsed.output / "columns.json", COLUMNS)
+    LOG.info("%d tables of %d records in %s", len(COLUMNS), len(run_records), parsed.output)
 
 
 def report(parsed: argparse.Namespace) -> None:
@@ -172,6 +190,7 @@ def report(parsed: argparse.Namespace) -> None:
         environment=environment(),
     )
     write_text(parsed.output, page)
+    LOG.info("%s: %d bytes", parsed.output, len(page.encode()))
     for metadata in described:
         if metadata["used"] != metadata["asked_for"]:
             LOG.warning(
@@ -273,10 +292,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _seed(text: str) -> int:
-    seed = int(text)
-    if not 0 <= seed < 2**32:
-        raise argparse.ArgumentTypeError(f"{seed} is not accepted; accepted: 0 to {2**32 - 1}")
-    return seed
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not accepted; accepted: whole numbers from 0 to {2**32 - 1}"
+        )
+    return int(text)
 
 
 def _path(help_text: str, **options: Any) -> dict[str, Any]:
@@ -311,6 +331,7 @@ _CELL_EXAMPLE = (
 
 _COMMANDS: tuple[tuple[Callable[[argparse.Namespace], None], tuple[str, ...], str], ...] = (
     (check, ("config",), "--config config/config.yaml"),
+    (where, ("config",), "--config config/config.yaml"),
     (
         data,
         ("config", "dataset", "samples", "metadata"),

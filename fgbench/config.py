@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,10 @@ def checked(config: Any, *, source: str = "config") -> Json:
             f"{source}: a mapping of keys to values was expected, {found} found. "
             "Start from config/config.yaml, the commented manual of a study."
         )
-    plain: Json = _plain(config)
+    try:
+        plain: Json = _plain(config)
+    except RecursionError:
+        raise ConfigError(f"{source}: an alias holds itself; write its value out.") from None
     # Names are looked at only in a config of the right shape, how parts fit only where all names are known.
     stages = (_shape_complaints, _name_complaints, _study_complaints)
     complaints = next((found for found in (dict.fromkeys(stage(plain)) for stage in stages) if found), {})
@@ -128,11 +131,12 @@ def chunks(config: Json, seeds: Iterable[int]) -> dict[int, list[int]]:
 def data_settings(config: Json, dataset: str) -> Json:
     """Return what decides which data a data set's name stands for."""
     stand_ins = config["data"]["stand_ins"]
-    return {
-        "folder": config["data"]["folder"],
-        "mirrors": config["data"]["mirrors"],
-        "stand_ins": stand_ins if stand_ins is False else {dataset: stand_ins.get(dataset, [])},
-    }
+    return {"stand_ins": stand_ins if stand_ins is False else {dataset: stand_ins.get(dataset, [])}}
+
+
+def mirrors_named(mirrors: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """Return the mirrors of the environment's FGBENCH_MIRROR, as it stands, and of the config."""
+    return [environment.get("FGBENCH_MIRROR", ""), *mirrors]
 
 
 def split_settings(config: Json, dataset: str) -> Json:
@@ -274,6 +278,8 @@ def _study_complaints(config: Json) -> Iterator[str]:
             if stand_in not in config["datasets"]:
                 sizes = f"{stand_in}: {{num_train: N, num_test: N}}"
                 yield f"datasets: no sizes for {stand_in}, a stand-in of {name}; add a line `{sizes}`"
+    for index, experiment in enumerate(config["experiments"]):
+        yield from _batch_complaints(f"experiments[{index}].batch_size", experiment, config)
     for name, method in config["methods"].items():
         if isinstance(method["learning_rate"], dict):
             yield from _rate_complaints(f"methods.{name}.learning_rate", method["learning_rate"], pairs)
@@ -303,6 +309,17 @@ def _experiment_complaints(where: str, experiment: Json, config: Json) -> Iterat
             yield f"{where}.{family}.name: unknown {family} {_choice(name, registered(family))}"
     if experiment["schedule"] == {"name": "exponential", "final_fraction": 0}:
         yield f"{where}.schedule.final_fraction: no exponential reaches 0; accepted: above 0, up to 1"
+
+
+def _batch_complaints(where: str, experiment: Json, config: Json) -> Iterator[str]:
+    """Complain of a batch that the training part cannot fill, of the data set or of one that may stand in."""
+    fraction, stand_ins = config["splits"]["validation_fraction"], config["data"]["stand_ins"] or {}
+    names = (experiment["dataset"], *stand_ins.get(experiment["dataset"], []))
+    for name in (name for name in names if name in config["datasets"]):
+        num_train = config["datasets"][name]["num_train"]
+        left = num_train - round(num_train * fraction)
+        if experiment["batch_size"] > left:
+            yield f"{where}: {experiment['batch_size']} is more than {name}'s training part; accepted: up to {left}"
 
 
 def _rate_complaints(where: str, rates: Json, experiments: Iterable[tuple[str, str]]) -> Iterator[str]:

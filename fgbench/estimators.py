@@ -37,7 +37,8 @@ def forward_gradient(loss_fn: LossFn, params: Params, tangents: Params) -> LossA
 
     The forward gradient of Baydin et al. 2022 (arXiv 2202.08587): unbiased where E[vvᵀ] = I, always a descent
     direction in expectation, and ∇f is never formed. Costs K jvps; its total variance is
-    (d + κ - 2) ‖∇f‖² / K, with κ the kurtosis of the entries of v.
+    (d + κ - 2) ‖∇f‖² / K where the entries of v are independent with kurtosis κ, and (d - 1) ‖∇f‖² / K on the
+    sphere of radius √d.
 
     >>> square = lambda params: (params["x"] ** 2).sum()
     >>> estimate = forward_gradient(square, {"x": torch.tensor([1.0, 2.0])}, {"x": torch.tensor([[1.0, -1.0]])})

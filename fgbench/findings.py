@@ -208,7 +208,9 @@ def _price(method: str, baseline: str, rows: pd.DataFrame) -> list[str]:
             where = (
                 "" if len(known) == num_all else f" where every pair is complete, {len(known)} of {num_all}"
             )
-            sentences.append(f"{method} took {times} the {name} of {baseline}{where}.")
+            open_ones = int((known["verdict"] == "not resolved").sum())
+            unresolved = f" (not resolved in {open_ones} of {len(known)})" if open_ones else ""
+            sentences.append(f"{method} took {times} the {name} of {baseline}{where}{unresolved}.")
     return sentences
 
 
@@ -217,13 +219,17 @@ def _num_experiments(rows: pd.DataFrame) -> str:
 
 
 def _caution(tables: Tables) -> list[str]:
-    num_seeds = tables["runs"]["seed"].nunique()
-    if num_seeds >= LEAST_PAIRS or tables["comparisons"].empty:
+    if tables["comparisons"].empty:
         return []
-    return [
-        f"With {counted(num_seeds, 'seed')} no difference can be resolved: the sign-flip test needs "
-        f"{LEAST_PAIRS} pairs or more."
-    ]
+    sentences = []
+    for table, seeds, what in (("times", "timed seed", "ratio of times"), ("runs", "seed", "difference")):
+        number = tables[table]["seed"].nunique()
+        if 0 < number < LEAST_PAIRS:
+            sentences.append(
+                f"With {counted(number, seeds)} no {what} can be resolved: the sign-flip test needs "
+                f"{LEAST_PAIRS} pairs or more."
+            )
+    return sentences
 
 
 def _ending(row: Row, target_loss: float) -> str:
@@ -255,10 +261,11 @@ def _against_baseline(cell: Row, rows: Mapping[str, Row], summary: Mapping[str, 
 def _steps_sentence(row: Row) -> str:
     method, baseline = row["method"], row["baseline"]
     if row["unpaired"] or not row["pairs"]:
+        rest = ", and the others are the lucky ones" if row["pairs"] else ""
         return (
             f"How many times the steps of {baseline} {method} needs is not claimed: at "
-            f"{counted(row['unpaired'], 'seed')} one of the two "
-            "missed the target, and the others are the lucky ones."
+            f"{counted(row['unpaired'], 'seed')} one or both of the two missed the target, or began below "
+            f"it{rest}."
         )
     return (
         f"{method} took {comparison_text(row)} the steps of {baseline} to the target (geometric mean over "

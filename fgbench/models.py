@@ -41,7 +41,7 @@ def parameters_of(model: nn.Module) -> Params:
 class BatchLoss:
     """The mean cross-entropy of one batch as a function of the parameters: a `LossFn`.
 
-    It does what `torch.func.functional_call` does, at a third of its cost: the parameters are put into the
+    It does what `torch.func.functional_call` does, with less bookkeeping: the parameters are put into the
     model's own slots for the length of the call. Those slots are found once and shared by `on`.
     """
 

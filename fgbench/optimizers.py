@@ -17,7 +17,7 @@ Update: TypeAlias = Callable[[Params, float], None]
 
 
 def sgd(params: Params, *, momentum: float) -> Update:
-    """Return the update m ← momentum · m + g, θ ← θ - η m (as `torch.optim.SGD`, at a quarter of its cost)."""
+    """Return the update m ← momentum · m + g, θ ← θ - η m (as `torch.optim.SGD`, without its bookkeeping)."""
     values = list(params.values())
     velocity = [torch.zeros_like(value) for value in values] if momentum else None
 

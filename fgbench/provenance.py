@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+import fgbench
 from fgbench.types import Json
 
 PACKAGES = (
@@ -32,7 +33,7 @@ def environment() -> Json:
     """Return what the study was rendered with: software, machine and commit."""
     commit = _git("rev-parse", "HEAD")
     return {
-        "fgbench": metadata.version("fgbench"),
+        "fgbench": fgbench.__version__,
         "python": platform.python_version(),
         **versions(),
         "cpu": cpu(),

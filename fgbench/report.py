@@ -473,7 +473,8 @@ def _class_name(metadata: Json, label: int) -> str:
 def _gallery(own: Tables, experiment: Experiment, method: str, metadata: Json, samples: Arrays) -> Gallery:
     missed = own["misclassified"][own["misclassified"]["method"] == method]
     runs = own["runs"][own["runs"]["method"] == method]
-    total = f"{counted(len(missed), 'example')} misclassified by at least one of {counted(len(runs), 'run')}"
+    examples, num_runs = counted(len(missed), "example"), counted(len(runs), "run")
+    total = f"{experiment.title}, {examples} misclassified by at least one of {num_runs}"
     rows = missed.to_dict("records")
     if not rows:
         return Gallery(method, total)

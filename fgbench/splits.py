@@ -80,7 +80,7 @@ def _check_sizes(samples: Samples, num_train: int, num_validation: int, num_test
     """Refuse sizes that the samples cannot fill, or that cannot hold one sample of each class."""
     num_classes = len(samples.class_names)
     for part, size in (("train", num_train), ("validation", num_validation), ("test", num_test)):
-        if size < num_classes and not (part == "validation" and size == 0):
+        if size < num_classes:
             raise DataError(
                 f"{samples.name}: {size} samples for the {part} part cannot hold one of each of "
                 f"{num_classes} classes. Ask for more samples."

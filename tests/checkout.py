@@ -71,9 +71,9 @@ class Checkout:
         self.status = process.returncode
         return printed
 
-    def due(self, study: Any) -> dict[str, int]:
+    def due(self, study: Any, **environment: str) -> dict[str, int]:
         """How many jobs of each rule a run would do now."""
-        printed = self.run(study, "--dry-run")
+        printed = self.run(study, "--dry-run", **environment)
         assert self.status == 0, printed
         table = printed.partition("Job stats:")[2].partition("total")[0]
         return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)}

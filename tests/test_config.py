@@ -564,7 +564,7 @@ def study_with(family: str, name: str) -> Json:
     """A study that uses a registered name, its options being those of its signature."""
     only_backprop = {"methods": {"backprop": METHOD}}
     if family == "dataset":
-        sizes = {"num_train": 1, "num_test": 1}
+        sizes = {"num_train": 100, "num_test": 1}
         return tiny_study(**only_backprop, **{f"datasets.{name}": sizes, "experiments.1.dataset": name})
     if family == "tangents":
         return tiny_study(**{"methods.forward_gradient.tangents": name})
@@ -716,3 +716,17 @@ def test_a_rate_for_a_data_set_and_model_goes_before_the_one_for_the_model() -> 
     config = checked(tiny_study(**{"methods.backprop.learning_rate": rates}))
     assert cell_settings(config, Cell("digits", "mlp", "backprop"))["learning_rate"] == 0.3
     assert cell_settings(config, Cell("iris", "logistic_regression", "backprop"))["learning_rate"] == 0.2
+
+
+def test_a_batch_that_the_training_part_cannot_fill_is_refused_before_any_job() -> None:
+    """100 samples less a fifth leave 80."""
+    config = tiny_study(**{"experiments.0.batch_size": 81})
+    told = "81 is more than iris's training part; accepted: up to 80"
+    assert any(told in complaint for complaint in complaints(config))
+
+
+def test_an_alias_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("seeds: &seeds [*seeds]\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="an alias holds itself"):
+        read_config(path)

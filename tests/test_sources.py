@@ -154,7 +154,7 @@ def test_an_edit_of_cli_that_no_command_runs_changes_nothing(package: Path, old:
 
 def test_an_import_that_another_command_needs_changes_nothing(package: Path) -> None:
     before = hashes()
-    edit(package / "cli.py", "from fgbench.config import ", "from fgbench.config import SCHEMA, ")
+    edit(package / "cli.py", "from fgbench.config import (", "from fgbench.config import (SCHEMA, ")
     assert not changed(before)
 
 

@@ -136,12 +136,6 @@ def test_all_samples_can_be_used() -> None:
     assert [len(part.ids) for part in parts(official)] == [36, 36, 48]
 
 
-def test_no_validation_part_is_an_empty_one() -> None:
-    split = split_of(images(), validation_fraction=0)
-    assert split.validation.inputs.shape == (0, 1, 28, 28)
-    assert len(split.train.ids) == 60
-
-
 @pytest.mark.parametrize(
     ("samples", "changes", "message"),
     [
@@ -153,7 +147,8 @@ def test_no_validation_part_is_an_empty_one() -> None:
         ),
         (features(num_official_test=48), {"num_test": 49}, "49 test samples are asked for, 48 exist"),
         (images(), {"num_test": 9}, "9 samples for the test part cannot hold one of each of 10 classes"),
-        (images(), {"num_train": 9, "validation_fraction": 0}, "9 samples for the train part"),
+        (images(), {"num_train": 18, "validation_fraction": 0.5}, "9 samples for the train part"),
+        (images(), {"validation_fraction": 0.001}, "0 samples for the validation part"),
         (images(), {"validation_fraction": 0.1}, "6 samples for the validation part"),
         (
             samples_of(np.eye(20, dtype=np.float32), np.repeat([0, 1], [19, 1])),

@@ -44,7 +44,7 @@ def obtain(name: str, *, fetch: Fetch, stand_ins: Mapping[str, Sequence[str]] | 
         except UnavailableError as error:
             failures.append(UnavailableError(f"{candidate}: {error.reason}", error.way_out))
         else:
-            return Obtained(samples, asked_for=name, reasons=tuple(failure.reason for failure in failures))
+            return Obtained(samples, asked_for=name, reasons=tuple(str(failure) for failure in failures))
     raise _joined(failures)
 
 

@@ -32,7 +32,8 @@ def penguins(fetch: Fetch) -> Samples:
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         builder = _prepared_builder(path, Path(folder))
         rows = list(builder.as_data_source("train"))
-        columns = [name for name in builder.builder_config.features if name != "species"]
+        # Upstream names a unit (culmen_length_mm) for features that it has scaled to 0..1.
+        columns = [name.rpartition("_")[0] for name in builder.builder_config.features if name != "species"]
         info = builder.info
     return Samples(
         name="penguins",

@@ -54,7 +54,9 @@ def test_stand_ins_are_tried_in_order_and_each_failure_gives_its_reason(
     obtained = obtain(name, fetch=no_network, stand_ins=STAND_INS)
     assert obtained.samples.name == used
     assert obtained.asked_for == name
-    assert obtained.reasons == tuple(f"{file} could not be fetched; tried nothing" for file in missing)
+    assert obtained.reasons == tuple(
+        f"{file} could not be fetched; tried nothing. Supply {file.partition(': ')[2]}." for file in missing
+    )
 
 
 def test_kmnist_is_stood_in_for_by_its_t10k_part_where_that_can_be_had(mirror: Path, tmp_path: Path) -> None:

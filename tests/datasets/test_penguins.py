@@ -40,10 +40,10 @@ def test_the_species_are_named_in_the_order_of_their_labels(fetcher: Fetcher) ->
     assert samples.class_names == ("Adelie", "Chinstrap", "Gentoo")
     assert np.bincount(samples.labels).tolist() == [146, 68, 120]
     assert samples.feature_names == (
-        "culmen_length_mm",
-        "culmen_depth_mm",
-        "flipper_length_mm",
-        "body_mass_g",
+        "culmen_length",
+        "culmen_depth",
+        "flipper_length",
+        "body_mass",
     )
     assert samples.part is None
     assert [file.name for file in samples.files] == ["penguins_processed.csv"]

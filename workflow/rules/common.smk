@@ -1,4 +1,5 @@
 # Config in, checked; names of cells, chunks and files out.
+import os
 import sys
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from fgbench.config import (
     checked,
     chunks,
     data_settings,
+    mirrors_named,
     read_yaml,
     split_settings,
     write_config,
 )
 from fgbench.errors import FgbenchError
 from fgbench.provenance import versions
+from fgbench.storage import read_json
 from fgbench.sources import code_hash, folder_hash
 
 try:
@@ -59,6 +62,17 @@ def seeds_of(wildcards):
 def cell_files(pattern):
     """One file a cell."""
     return [str(RESULTS / pattern).format(**vars(cell)) for cell in cells(CONFIG)]
+
+
+def mirrors_tried(wildcards):
+    """Return what makes a stand-in's job run again, another mirror; data that was had needs no second look."""
+    named = mirrors_named(CONFIG["data"]["mirrors"], os.environ)
+    metadata = RESULTS / f"data/{wildcards.dataset}.json"
+    if not metadata.exists():
+        return named
+    described = read_json(metadata, keys=("asked_for", "used", "mirrors"))
+    had = described["used"] == described["asked_for"]
+    return described["mirrors"] if had else named
 
 
 def datasets():

@@ -12,6 +12,7 @@ rule data:
     params:
         config=RESOLVED,
         settings=lambda wildcards: data_settings(CONFIG, wildcards.dataset),
+        mirrors=mirrors_tried,
         code=code_hash("data"),
         versions=versions(["tensorflow-datasets", "torchvision", "scikit-learn"]),
     shell:
