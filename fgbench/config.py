@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +283,9 @@ def _study_complaints(config: Json) -> Iterator[str]:
         yield from _batch_complaints(f"experiments[{index}].batch_size", experiment, config)
     for name, method in config["methods"].items():
         if isinstance(method["learning_rate"], dict):
-            yield from _rate_complaints(f"methods.{name}.learning_rate", method["learning_rate"], pairs)
+            yield from _rate_complaints(
+                f"methods.{name}.learning_rate", method["learning_rate"], pairs, config
+            )
     yield from _folder_complaints(config["results"])
 
 
@@ -322,14 +325,20 @@ def _batch_complaints(where: str, experiment: Json, config: Json) -> Iterator[st
             yield f"{where}: {experiment['batch_size']} is more than {name}'s training part; accepted: up to {left}"
 
 
-def _rate_complaints(where: str, rates: Json, experiments: Iterable[tuple[str, str]]) -> Iterator[str]:
-    accepted = dict.fromkeys(name for experiment in experiments for name in _rate_names(*experiment))
+def _rate_complaints(
+    where: str, rates: Json, experiments: Sequence[tuple[str, str]], config: Json
+) -> Iterator[str]:
+    """Complain of experiments without a rate, and of lines that no data set and model of the config could use."""
+    accepted = [
+        *config["models"],
+        *("/".join(pair) for pair in product(config["datasets"], config["models"])),
+    ]
     for dataset, model in experiments:
         if not any(name in rates for name in _rate_names(dataset, model)):
             yield f"{where}: no rate for {dataset}/{model}; add a line `{model}: RATE`"
     for name in rates:
         if name not in accepted:
-            yield f"{where}: unknown experiment {_choice(name, accepted)}"
+            yield f"{where}: unknown line {_choice(name, accepted)}"
 
 
 def _method_complaints(where: str, method: Json) -> Iterator[str]:

@@ -251,8 +251,9 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
     "a rate for an experiment that is not there": (
         "methods.forward_gradient.learning_rate.digits/mpl",
         0.1,
-        "methods.forward_gradient.learning_rate: unknown experiment 'digits/mpl' "
-        "(did you mean 'digits/mlp'?); accepted: iris/logistic_regression, logistic_regression, digits/mlp, mlp",
+        "methods.forward_gradient.learning_rate: unknown line 'digits/mpl' "
+        "(did you mean 'digits/mlp'?); accepted: logistic_regression, mlp, iris/logistic_regression, iris/mlp, "
+        "digits/logistic_regression, digits/mlp",
     ),
     # Seeds
     "zero seeds": ("seeds", [], "seeds: [] is not accepted; accepted: at least 1 entry"),
@@ -442,7 +443,6 @@ def test_all_parts_that_do_not_fit_are_told_at_once() -> None:
         "timed_seeds: 7 not among seeds",
         "methods.forward_gradient.learning_rate: no rate for iris/logistic_regression",
         "methods.forward_gradient.learning_rate: no rate for digits/mlp",
-        "methods.forward_gradient.learning_rate: unknown experiment 'iris/mlp'",
     ]
 
 
