@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from fgbench.config import (
     cell_settings,
     cells,
     data_settings,
-    mirrors_named,
+    mirrors_hash,
     read_config,
     split_settings,
 )
@@ -85,7 +86,7 @@ def data(parsed: argparse.Namespace) -> None:
         LOG.warning("%s: using %s instead. %s", parsed.dataset, obtained.samples.name, reason)
     arrays, metadata = samples_to_files(obtained)
     write_arrays(parsed.samples, arrays)
-    write_json(parsed.metadata, metadata | {"mirrors": mirrors_named(config["data"]["mirrors"], os.environ)})
+    write_json(parsed.metadata, metadata | {"mirrors_hash": mirrors_hash(config, os.environ)})
     LOG.info("%s: %d samples of %s", parsed.dataset, metadata["num_samples"], metadata["used"])
 
 
@@ -128,8 +129,7 @@ def train(parsed: argparse.Namespace) -> None:
         runs.append(run.record(one_split.test))
         num_parameters = run.num_parameters
         LOG.info("seed %d: %s after %d steps", seed, run.status, run.steps)
-    settings_record = cell_settings(read_config(parsed.config), _cell(parsed))
-    record = {"num_parameters": num_parameters, "settings": settings_record, "runs": runs}
+    record = {"num_parameters": num_parameters, "settings": asdict(settings), "runs": runs}
     write_json(parsed.output, _identity(parsed, metadata) | record)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -135,9 +136,10 @@ def data_settings(config: Json, dataset: str) -> Json:
     return {"stand_ins": stand_ins if stand_ins is False else {dataset: stand_ins.get(dataset, [])}}
 
 
-def mirrors_named(mirrors: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """Return the mirrors of the environment's FGBENCH_MIRROR, as it stands, and of the config."""
-    return [environment.get("FGBENCH_MIRROR", ""), *mirrors]
+def mirrors_hash(config: Json, environment: Mapping[str, str]) -> str:
+    """Return a hash of the mirrors that FGBENCH_MIRROR and the config name; an address may hold a password."""
+    named = [environment.get("FGBENCH_MIRROR", ""), *config["data"]["mirrors"]]
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()[:16]
 
 
 def split_settings(config: Json, dataset: str) -> Json:

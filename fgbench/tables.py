@@ -141,7 +141,7 @@ def _times(records: Sequence[Json], runs: pd.DataFrame) -> pd.DataFrame:
                 "cpu": machine.get("cpu"),
                 "threads": machine.get("threads"),
                 "torch": machine.get("torch"),
-                "load_average": _first(machine.get("load_average")),
+                "load_average": machine.get("load_average"),
             }
         )
     return _table("times", rows, sort=(*KEY, "seed"))
@@ -151,10 +151,6 @@ def _same(study_loss: float, timed_loss: float | None) -> bool:
     if timed_loss is None or not math.isfinite(timed_loss):
         return not math.isfinite(study_loss)
     return study_loss == timed_loss
-
-
-def _first(load_average: Any) -> Any:
-    return load_average[0] if isinstance(load_average, list | tuple) and load_average else load_average
 
 
 def _summary(cells: pd.DataFrame, runs: pd.DataFrame, times: pd.DataFrame) -> pd.DataFrame:

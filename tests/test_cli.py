@@ -416,3 +416,9 @@ def test_a_report_wants_samples_and_description_of_every_data_set(by_hand: Path,
     assert "2 --samples and 1 --metadata were given" in capsys.readouterr().err
     assert fgbench(command.replace("iris.npz iris.npz", "iris.npz")) == 1
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_mirrors_password_is_kept_out_of_results(by_hand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FGBENCH_MIRROR", "http://user:secret@127.0.0.1:9/")
+    assert fgbench("data --config study.yaml --dataset iris --samples new.npz --metadata new.json") == 0
+    assert "secret" not in Path("new.json").read_text(encoding="utf-8")

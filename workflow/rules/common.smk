@@ -14,7 +14,7 @@ from fgbench.config import (
     checked,
     chunks,
     data_settings,
-    mirrors_named,
+    mirrors_hash,
     read_yaml,
     split_settings,
     write_config,
@@ -66,13 +66,14 @@ def cell_files(pattern):
 
 def mirrors_tried(wildcards):
     """Return what makes a stand-in's job run again, another mirror; data that was had needs no second look."""
-    named = mirrors_named(CONFIG["data"]["mirrors"], os.environ)
+    named = mirrors_hash(CONFIG, os.environ)
     metadata = RESULTS / f"data/{wildcards.dataset}.json"
-    if not metadata.exists():
+    try:
+        described = read_json(metadata, keys=("asked_for", "used", "mirrors_hash"))
+    except FgbenchError:  # not made yet, or damaged: its reader tells
         return named
-    described = read_json(metadata, keys=("asked_for", "used", "mirrors"))
     had = described["used"] == described["asked_for"]
-    return described["mirrors"] if had else named
+    return described["mirrors_hash"] if had else named
 
 
 def datasets():
