@@ -2,25 +2,39 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CONFIG ?= config/config.yaml
 CORES ?= 4
+REFERENCE ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PIP_INPUTS := constraints.txt pyproject.toml Makefile
+FGBENCH := $(BIN)/python -m fgbench
 
 .DEFAULT_GOAL := help
-.PHONY: help report smoke test lint benchmarks screenshots pins clean
+.PHONY: help report smoke verify reference test lint system benchmarks screenshots pins clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 report: $(VENV)/installed ## train the study in CONFIG and render its report
-	@$(BIN)/fgbench check --config $(CONFIG)
+	@$(FGBENCH) check --config $(CONFIG)
+	@$(FGBENCH) unlock --config $(CONFIG)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
-	@$(BIN)/fgbench where --config $(CONFIG)
+	@$(FGBENCH) summary --config $(CONFIG)
 
 smoke: ## the same six combinations, tiny
 	@$(MAKE) report CONFIG=config/smoke.yaml
+
+verify: $(VENV)/installed ## does the study in CONFIG reproduce its references? exit 0 if so, 1 or 2 if not
+	@$(FGBENCH) verify $(CONFIG)
+
+TWICE := build/reference
+reference: $(VENV)/installed ## train the study in CONFIG twice; write the file REFERENCE if both agree
+	@test -n "$(REFERENCE)" || { echo "name the file to write: make reference REFERENCE=references/mine.json"; exit 1; }
+	rm -rf $(TWICE)
+	for run in first second; do $(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) \
+	  --config results=$(TWICE)/$$run references=[] --until train || exit 1; done
+	$(FGBENCH) reference $(TWICE)/first $(TWICE)/second --output $(REFERENCE)
 
 test: lint ## linters, then every test
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
@@ -31,6 +45,11 @@ lint: $(VENV)/installed-test ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+system: ## on Debian, as root: the browser, fonts and emulator that some tests need, where missing
+	@command -v chromium qemu-x86_64 setpriv > /dev/null && fc-list | grep -q NotoSansCJK \
+	  || { export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+	  chromium fontconfig fonts-noto-cjk git make python3-venv qemu-user util-linux > /dev/null; }
 
 benchmarks: $(VENV)/installed ## where the time of a step and of a study goes
 	$(BIN)/python benchmarks/steps.py
@@ -43,7 +62,7 @@ pins: $(VENV)/installed-test ## write constraints.txt and environment.yml anew f
 	$(BIN)/python -m fgbench.pins
 
 clean: ## remove results, keep fetched data
-	rm -rf results results-smoke .snakemake
+	rm -rf results results-smoke results-bundled build .snakemake
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -1,7 +1,20 @@
-"""`python -m fgbench` is `fgbench`."""
+"""`fgbench`, and `python -m fgbench`: the numerics are set before anything can import torch or NumPy."""
 
+from __future__ import annotations
+
+import os
 import sys
 
-from fgbench.cli import main
+from fgbench.numerics import NATIVE_COMMANDS, set_numerics
 
-sys.exit(main())
+
+def main() -> int:
+    """Set the numerics that the command wants, then run it; return its exit status."""
+    set_numerics(os.environ, native=not NATIVE_COMMANDS.isdisjoint(sys.argv[1:2]))
+    from fgbench import cli
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

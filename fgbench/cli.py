@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,31 +18,60 @@ from fgbench.config import (
     Cell,
     cell_settings,
     cells,
+    config_sha256,
     data_settings,
     mirrors_hash,
     read_config,
+    require_places,
+    shown_config,
     split_settings,
 )
+from fgbench.digests import file_sha256
 from fgbench.errors import ConfigError, FgbenchError, ResultError
+from fgbench.numerics import require_pinned
 from fgbench.progress import Progress
-from fgbench.storage import read_arrays, read_json, write_arrays, write_json, write_text, write_with
-from fgbench.types import Json, Split
+from fgbench.provenance import provenance, study_provenance
+from fgbench.results import (
+    read_runs,
+    read_study,
+    read_time_record,
+    require_described,
+    require_split,
+    split_identity,
+    study_sha256,
+)
+from fgbench.storage import (
+    Arrays,
+    read_arrays,
+    read_json,
+    rebuild,
+    write_arrays,
+    write_json,
+    write_text,
+    write_with,
+)
+from fgbench.types import Json, Samples, Split
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fgbench.training import Settings
 
 LOG = logging.getLogger("fgbench")
-METADATA_KEYS = ("asked_for", "used", "class_names")
+METADATA_KEYS = ("asked_for", "used", "class_names", "samples_sha256", "files")
+VERIFICATION_KEYS = ("verdict", "runs", "cells", "references", "study_sha256")
 LOG.propagate = False  # absl, which comes with a data set, would print every line again
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status: 0, 1 for bad input, 130 for an interrupt."""
-    parsed = _parser().parse_args(arguments)
+    """Run one command; return the exit status: its own (0 for most), 1 for bad input, 130 for an interrupt."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parsed = _parser().parse_args(given)
+    parsed.given = given[1:]
     signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: what is half-written is removed
     try:
         _log_to(parsed.log)
-        parsed.run(parsed)
+        return parsed.run(parsed) or 0
     except FgbenchError as error:
         LOG.error("fgbench %s: %s", parsed.command, error)
         return 1
@@ -54,21 +84,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:
         LOG.exception("fgbench %s: a fault of fgbench; please report it with these lines", parsed.command)
         return 1
-    return 0
 
 
 def check(parsed: argparse.Namespace) -> None:
-    """Check a config and say what study it describes."""
+    """Check a config, and that its study can run here; say what study it describes."""
     config = read_config(parsed.config)
+    require_places(config, source=str(parsed.config))
     num_cells, num_seeds = len(cells(config)), len(config["seeds"])
     LOG.info(
         "%s: %d cells at %d seeds, results in %s", parsed.config, num_cells, num_seeds, config["results"]
     )
 
 
-def where(parsed: argparse.Namespace) -> None:
-    """Say where a study's report lies."""
-    LOG.info("The report: %s", Path(read_config(parsed.config)["results"]) / "report.html")
+def unlock(parsed: argparse.Namespace) -> None:
+    """Clear what a killed study left: its lock, orphaned jobs, temporary files; refuse while it is at work."""
+    from fgbench.recovery import clear_leftovers
+
+    results = Path(read_config(parsed.config)["results"])
+    for sentence in clear_leftovers(Path.cwd(), results, config=parsed.config):
+        LOG.warning("%s", sentence)
+
+
+def summary(parsed: argparse.Namespace) -> None:
+    """Say where a study's report lies, and whether the study reproduces its references."""
+    from fgbench.findings import verdict_text
+
+    results = Path(read_config(parsed.config)["results"])
+    LOG.info("%s", verdict_text(read_json(results / "verification.json", keys=VERIFICATION_KEYS)))
+    LOG.info("The report: %s", results / "report.html")
 
 
 def data(parsed: argparse.Namespace) -> None:
@@ -85,19 +128,20 @@ def data(parsed: argparse.Namespace) -> None:
     for reason in obtained.reasons:
         LOG.warning("%s: using %s instead. %s", parsed.dataset, obtained.samples.name, reason)
     arrays, metadata = samples_to_files(obtained)
-    write_arrays(parsed.samples, arrays)
-    write_json(parsed.metadata, metadata | {"mirrors_hash": mirrors_hash(config, os.environ)})
+    made = {"provenance": _provenance(parsed, config, described=[metadata])}
+    write_arrays(parsed.samples, arrays, made)
+    write_json(parsed.metadata, metadata | made | {"mirrors_hash": mirrors_hash(config, os.environ)})
     LOG.info("%s: %d samples of %s", parsed.dataset, metadata["num_samples"], metadata["used"])
 
 
 def split(parsed: argparse.Namespace) -> None:
     """Draw each seed's training, validation and test part."""
-    from fgbench.datasets.packing import samples_from
     from fgbench.seeding import derived_seed
     from fgbench.splits import draw_split, split_arrays
 
-    settings = split_settings(read_config(parsed.config), parsed.dataset)
-    samples = samples_from(read_arrays(parsed.samples), read_json(parsed.metadata, keys=METADATA_KEYS))
+    config, metadata = read_config(parsed.config), _metadata(parsed)
+    settings = split_settings(config, parsed.dataset)
+    samples = _samples(parsed.samples, metadata)
     pinned = settings["seed"]
     splits = {
         seed: draw_split(
@@ -108,7 +152,9 @@ def split(parsed: argparse.Namespace) -> None:
         )
         for seed in _each_once(parsed.seeds)
     }
-    write_arrays(parsed.output, split_arrays(splits))
+    made = _provenance(parsed, config, seeds=parsed.seeds, described=[metadata])
+    about = {**split_identity(config, metadata), "provenance": made}
+    write_arrays(parsed.output, split_arrays(splits), about)
     LOG.info("%s: split for seeds %s", parsed.dataset, _joined(parsed.seeds))
 
 
@@ -116,9 +162,11 @@ def train(parsed: argparse.Namespace) -> None:
     """Train a cell at the given seeds and record the runs."""
     from fgbench.training import train
 
-    settings, metadata = _settings(parsed), read_json(parsed.metadata, keys=METADATA_KEYS)
-    runs, num_parameters = [], 0
-    for seed, one_split in _splits(parsed):
+    config, metadata = read_config(parsed.config), _metadata(parsed)
+    settings = _settings(parsed, config)
+    _require_pinned()
+    runs, model = [], Json()
+    for seed, one_split in _splits(parsed, config, metadata):
         run = train(
             one_split,
             settings,
@@ -127,10 +175,9 @@ def train(parsed: argparse.Namespace) -> None:
             watch=_progress(parsed, seed, settings),
         )
         runs.append(run.record(one_split.test))
-        num_parameters = run.num_parameters
+        model = {"num_parameters": run.num_parameters, "kinked": run.kinked}
         LOG.info("seed %d: %s after %d steps", seed, run.status, run.steps)
-    record = {"num_parameters": num_parameters, "settings": asdict(settings), "runs": runs}
-    write_json(parsed.output, _identity(parsed, metadata) | record)
+    write_json(parsed.output, _record(parsed, config, metadata, settings) | model | {"runs": runs})
 
 
 def time(parsed: argparse.Namespace) -> None:
@@ -138,10 +185,10 @@ def time(parsed: argparse.Namespace) -> None:
     from fgbench.cost import timed_run, warm_up
     from fgbench.provenance import machine
 
-    settings, metadata = _settings(parsed), read_json(parsed.metadata, keys=METADATA_KEYS)
-    num_classes = len(metadata["class_names"])
+    config, metadata = read_config(parsed.config), _metadata(parsed)
+    settings, num_classes = _settings(parsed, config), len(metadata["class_names"])
     before, runs = machine(), []
-    for index, (seed, one_split) in enumerate(_splits(parsed)):
+    for index, (seed, one_split) in enumerate(_splits(parsed, config, metadata)):
         if index == 0:
             warm_up(one_split, settings, num_classes=num_classes, seed=seed)
         run, seconds = timed_run(
@@ -150,44 +197,84 @@ def time(parsed: argparse.Namespace) -> None:
         loss = run.record(one_split.test)["curve"]["train_loss"][-1]
         runs.append({"seed": seed, "steps": run.steps, "train_time_s": seconds, "final_train_loss": loss})
         LOG.info("seed %d: %d steps in %.2f s", seed, run.steps, seconds)
-    write_json(parsed.output, _identity(parsed, metadata) | {"machine": before, "runs": runs})
+    record = _record(parsed, config, metadata, settings) | {"machine": before, "runs": runs}
+    write_json(parsed.output, record)
 
 
 def tables(parsed: argparse.Namespace) -> None:
-    """Gather records into tidy tables: CSV, Parquet for the long ones, and what each column means."""
+    """Gather records into tidy tables: CSV, Parquet for the long ones, what each column means, and their provenance."""
     from fgbench.tables import COLUMNS, LONG_TABLES, study_tables
 
-    run_records = [read_json(path, keys=("settings", "runs")) for path in parsed.runs]
-    time_records = [read_json(path, keys=("machine", "runs")) for path in parsed.times]
+    config = read_config(parsed.config)
+    run_records = read_runs(parsed.runs, config)
+    time_records = [read_time_record(path, config) for path in parsed.times]
+    written = []
     for name, table in study_tables(run_records, time_records).items():
-        write_with(parsed.output / f"{name}.csv", partial(table.to_csv, index=False))
+        written.append(parsed.output / f"{name}.csv")
+        write_with(written[-1], partial(table.to_csv, index=False))
         if name in LONG_TABLES:
-            write_with(parsed.output / f"{name}.parquet", partial(table.to_parquet, index=False))
-    write_json(parsed.output / "columns.json", COLUMNS)
+            written.append(parsed.output / f"{name}.parquet")
+            write_with(written[-1], partial(table.to_parquet, index=False))
+    made = {
+        _below(path, config): record["provenance"]
+        for path, record in zip([*parsed.runs, *parsed.times], [*run_records, *time_records], strict=True)
+    }
+    made[_below(parsed.output, config)] = _provenance(parsed, config)
+    study = study_sha256(run_records)
+    files = {path.name: file_sha256(path) for path in written}
+    write_json(
+        parsed.output / "columns.json", {"columns": COLUMNS, "files_sha256": files, "study_sha256": study}
+    )
+    write_json(parsed.provenance, study_provenance(shown_config(config), config_sha256(config), made, study))
     LOG.info("%d tables of %d records in %s", len(COLUMNS), len(run_records), parsed.output)
+
+
+def verify(parsed: argparse.Namespace) -> int:
+    """Compare a study's runs with references: exit 0 if reproduced, 1 if not, 2 if nothing can be compared."""
+    from fgbench.findings import verdict_lines
+    from fgbench.verification import exit_status, verification
+
+    config, records = read_study(_results(parsed.results))
+    against = config["references"] if parsed.against is None else parsed.against
+    found = verification(records, {str(path): _reference(Path(path)) for path in against})
+    for line in verdict_lines(found):
+        LOG.info("%s", line)
+    if parsed.output is None:
+        return exit_status(found["verdict"])
+    write_json(parsed.output, found | {"provenance": _provenance(parsed, config)})
+    return 0
+
+
+def reference(parsed: argparse.Namespace) -> None:
+    """Write what later studies are compared with, after two independent runs of a study agree bit by bit."""
+    from fgbench.verification import agreed_reference
+
+    studies = {str(folder): read_study(_results(folder)) for folder in (parsed.first, parsed.second)}
+    write_json(parsed.output, agreed_reference(studies, _provenance(parsed, studies[str(parsed.first)][0])))
+    LOG.info("%s: written, two independent runs agree", parsed.output)
 
 
 def report(parsed: argparse.Namespace) -> None:
     """Render the tables as one HTML page that needs no other file."""
-    from fgbench.datasets.packing import samples_from
-    from fgbench.provenance import environment
     from fgbench.report import render
-    from fgbench.tables import COLUMNS, table_from_csv
 
     if len(parsed.metadata) != len(parsed.samples):
         numbers = f"{len(parsed.samples)} --samples and {len(parsed.metadata)} --metadata"
         raise ConfigError(f"{numbers} were given; one of each for every data set is accepted.")
     described = [read_json(path, keys=METADATA_KEYS) for path in parsed.metadata]
     samples = {
-        metadata["asked_for"]: {"inputs": samples_from(read_arrays(path), metadata).inputs}
+        metadata["asked_for"]: {"inputs": _samples(path, metadata).inputs}
         for metadata, path in zip(described, parsed.samples, strict=True)
     }
+    tables, study = _tables(parsed.tables)
     page = render(
-        tables={name: table_from_csv(name, parsed.tables / f"{name}.csv") for name in COLUMNS},
+        tables=tables,
         data={metadata["asked_for"]: metadata for metadata in described},
         samples=samples,
-        config=read_config(parsed.config),
-        environment=environment(),
+        config=shown_config(read_config(parsed.config)),
+        provenance=_of_study(parsed.provenance, ("makers", "results"), study),
+        verification=_of_study(parsed.verification, VERIFICATION_KEYS, study),
+        rendered=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
     write_text(parsed.output, page)
     LOG.info("%s: %d bytes", parsed.output, len(page.encode()))
@@ -198,27 +285,70 @@ def report(parsed: argparse.Namespace) -> None:
             )
 
 
-def _settings(parsed: argparse.Namespace) -> Settings:
+def _settings(parsed: argparse.Namespace, config: Json) -> Settings:
     import torch
 
     from fgbench.training import Settings
 
     torch.set_num_threads(1)  # two are slower on models this small, and give other bits
-    return Settings(**cell_settings(read_config(parsed.config), _cell(parsed)))
+    return Settings(**cell_settings(config, _cell(parsed)))
+
+
+def _require_pinned() -> None:
+    import torch
+
+    require_pinned(torch.backends.cpu.get_cpu_capability())
 
 
 def _cell(parsed: argparse.Namespace) -> Cell:
     return Cell(parsed.dataset, parsed.model, parsed.method)
 
 
-def _identity(parsed: argparse.Namespace, metadata: Json) -> Json:
-    return {**vars(_cell(parsed)), "data": metadata["used"]}
+def _metadata(parsed: argparse.Namespace) -> Json:
+    metadata = read_json(parsed.metadata, keys=METADATA_KEYS)
+    require_described(parsed.metadata, metadata, parsed.dataset)
+    return metadata
 
 
-def _splits(parsed: argparse.Namespace) -> list[tuple[int, Split]]:
+def _samples(path: Path, metadata: Json) -> Samples:
+    from fgbench.datasets.packing import samples_from
+
+    try:
+        return samples_from(read_arrays(path).arrays, metadata)
+    except ResultError as error:
+        raise ResultError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+
+
+def _record(parsed: argparse.Namespace, config: Json, metadata: Json, settings: Settings) -> Json:
+    """Return what every record of a cell begins with: what it is, what decided it, what made it."""
+    return {
+        **vars(_cell(parsed)),
+        **split_identity(config, metadata),
+        "settings": asdict(settings),
+        "provenance": _provenance(parsed, config, seeds=parsed.seeds, described=[metadata]),
+    }
+
+
+def _provenance(
+    parsed: argparse.Namespace,
+    config: Json,
+    *,
+    seeds: Sequence[int] | None = None,
+    described: Sequence[Json] = (),
+) -> Json:
+    return provenance(
+        parsed.command, parsed.given, config_sha256=config_sha256(config), seeds=seeds, data=described
+    )
+
+
+def _splits(parsed: argparse.Namespace, config: Json, metadata: Json) -> list[tuple[int, Split]]:
     from fgbench.splits import split_from_arrays
 
-    arrays = {key: value for path in parsed.splits for key, value in read_arrays(path).items()}
+    arrays: Arrays = {}
+    for path in parsed.splits:
+        stored = read_arrays(path)
+        require_split(path, stored.about, config=config, metadata=metadata)
+        arrays |= stored.arrays
     return [(seed, split_from_arrays(arrays, seed)) for seed in _each_once(parsed.seeds)]
 
 
@@ -227,6 +357,53 @@ def _each_once(seeds: list[int]) -> list[int]:
     if twice:
         raise ConfigError(f"--seeds: {_joined(twice)} given more than once; each at most once is accepted.")
     return seeds
+
+
+def _tables(folder: Path) -> tuple[dict[str, pd.DataFrame], str]:
+    """Return a study's tables, none changed since it was written, and the hash of the study they tell of."""
+    from fgbench.tables import COLUMNS, table_from_csv
+
+    way_out = rebuild(folder, "-r ")
+    described = read_json(folder / "columns.json", keys=("files_sha256", "study_sha256"), way_out=way_out)
+    tables = {}
+    for name in COLUMNS:
+        path = folder / f"{name}.csv"
+        if path.is_file() and file_sha256(path) != described["files_sha256"].get(path.name):
+            raise ResultError(f"{path}: was changed after it was written. {way_out}")
+        tables[name] = table_from_csv(name, path)
+    return tables, described["study_sha256"]
+
+
+def _of_study(path: Path, keys: Sequence[str], study: str) -> Json:
+    """Return a mapping that tells of the very study whose hash is given."""
+    found = read_json(path, keys=(*keys, "study_sha256"))
+    if found["study_sha256"] != study:
+        raise ResultError(f"{path}: tells of other runs than the tables do. {rebuild(path)}")
+    return found
+
+
+def _results(path: Path) -> Path:
+    """Return a study's folder of results, given it or the study's config."""
+    return Path(read_config(path)["results"]) if path.is_file() else path
+
+
+def _reference(path: Path) -> Json:
+    from fgbench.verification import require_reference
+
+    way_out = "Take it from the repository again, or make another: see `fgbench reference --help`."
+    found = read_json(path, keys=("made", "cells"), way_out=way_out)
+    try:
+        require_reference(found)
+    except ResultError as error:
+        raise ResultError(f"{path}: {error}. {way_out}") from None
+    return found
+
+
+def _below(path: Path, config: Json) -> str:
+    """Return a result's path below the study's folder."""
+    folder = Path(config["results"]).absolute()
+    absolute = path.absolute()
+    return str(absolute.relative_to(folder)) if absolute.is_relative_to(folder) else str(path)
 
 
 def _progress(parsed: argparse.Namespace, seed: int, settings: Settings) -> Progress:
@@ -285,7 +462,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         for argument in arguments:
             name, options = _ARGUMENTS[argument]
-            command.add_argument(name, required=True, **options)
+            command.add_argument(name, **options)
         command.add_argument("--log", type=Path, metavar="FILE", help="write a log here")
         command.set_defaults(run=run)
     return parser
@@ -299,28 +476,53 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _path(help_text: str, **options: Any) -> dict[str, Any]:
-    return {"type": Path, "metavar": "FILE", "help": help_text, **options}
+def _option(name: str, help_text: str, **options: Any) -> tuple[str, dict[str, Any]]:
+    return name, {"required": True, "help": help_text, **options}
+
+
+def _file(name: str, help_text: str, **options: Any) -> tuple[str, dict[str, Any]]:
+    return _option(name, help_text, type=Path, metavar="FILE", **options)
+
+
+def _folder(name: str, help_text: str) -> tuple[str, dict[str, Any]]:
+    return name, {"help": help_text, "type": Path, "metavar": name.upper()}
 
 
 _ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "config": ("--config", _path("the study's config")),
-    "dataset": ("--dataset", {"help": "a data set of the config"}),
-    "model": ("--model", {"help": "a model of the config"}),
-    "method": ("--method", {"help": "a method of the config"}),
-    "seeds": ("--seeds", {"type": _seed, "nargs": "+", "metavar": "SEED", "help": "the runs' seeds"}),
-    "samples": ("--samples", _path("the data set's samples, .npz")),
-    "metadata": ("--metadata", _path("the data set's description, .json")),
-    "splits": ("--splits", _path("the seeds' splits, .npz", nargs="+")),
-    "all_samples": ("--samples", _path("every data set's samples, .npz", nargs="+")),
-    "all_metadata": (
-        "--metadata",
-        _path("every data set's description, .json, in the same order", nargs="+"),
+    "config": _file("--config", "the study's config"),
+    "dataset": _option("--dataset", "a data set of the config"),
+    "model": _option("--model", "a model of the config"),
+    "method": _option("--method", "a method of the config"),
+    "seeds": _option("--seeds", "the runs' seeds", type=_seed, nargs="+", metavar="SEED"),
+    "samples": _file("--samples", "the data set's samples, .npz"),
+    "metadata": _file("--metadata", "the data set's description, .json"),
+    "splits": _file("--splits", "the seeds' splits, .npz", nargs="+"),
+    "all_samples": _file("--samples", "every data set's samples, .npz", nargs="+"),
+    "all_metadata": _file("--metadata", "every data set's description, .json, in the same order", nargs="+"),
+    "runs": _file(
+        "--runs", "run records, .json, at their places …/dataset/model/method/chunk.json", nargs="+"
     ),
-    "runs": ("--runs", _path("run records, .json", nargs="+")),
-    "times": ("--times", _path("timing records, .json", nargs="+")),
-    "tables": ("--tables", _path("the folder of tables")),
-    "output": ("--output", _path("where to write the result")),
+    "times": _file(
+        "--times", "timing records, .json, at their places …/dataset/model/method.json", nargs="+"
+    ),
+    "tables": _file("--tables", "the folder of tables"),
+    "provenance": _file("--provenance", "what made the study, .json"),
+    "verification": _file("--verification", "whether the study reproduces its references, .json"),
+    "output": _file("--output", "where to write the result"),
+    "results": _folder("results", "a study's folder of results, or its config"),
+    "first": _folder("first", "a study's folder of results, or its config"),
+    "second": _folder("second", "the same of another, independent run of that study"),
+    "against": _file(
+        "--against",
+        "references to compare with; without it, those that the config names",
+        nargs="+",
+        required=False,
+    ),
+    "record": _file(
+        "--output",
+        "write the comparison here; the exit status then tells only whether that was possible",
+        required=False,
+    ),
 }
 
 _CELL = ("config", "dataset", "model", "method", "seeds", "splits", "metadata", "output")
@@ -329,9 +531,9 @@ _CELL_EXAMPLE = (
     "    --splits results/splits/penguins/0.npz --metadata results/data/penguins.json --output "
 )
 
-_COMMANDS: tuple[tuple[Callable[[argparse.Namespace], None], tuple[str, ...], str], ...] = (
+_COMMANDS: tuple[tuple[Callable[[argparse.Namespace], int | None], tuple[str, ...], str], ...] = (
     (check, ("config",), "--config config/config.yaml"),
-    (where, ("config",), "--config config/config.yaml"),
+    (unlock, ("config",), "--config config/config.yaml"),
     (
         data,
         ("config", "dataset", "samples", "metadata"),
@@ -349,17 +551,22 @@ _COMMANDS: tuple[tuple[Callable[[argparse.Namespace], None], tuple[str, ...], st
     (time, _CELL, _CELL_EXAMPLE + "time.json"),
     (
         tables,
-        ("runs", "times", "output"),
-        "--runs results/runs/*/*/*/*.json --times results/times/*/*/*.json --output results/tables",
+        ("config", "runs", "times", "output", "provenance"),
+        "--config results/config.yaml --runs results/runs/*/*/*/*.json \\\n"
+        "    --times results/times/*/*/*.json --output results/tables --provenance results/provenance.json",
+    ),
+    (verify, ("results", "against", "record"), "results --against references/default.json"),
+    (
+        reference,
+        ("first", "second", "output"),
+        "results-first results-second --output references/mine.json",
     ),
     (
         report,
-        ("config", "tables", "all_samples", "all_metadata", "output"),
+        ("config", "tables", "all_samples", "all_metadata", "provenance", "verification", "output"),
         "--config results/config.yaml --tables results/tables \\\n"
-        "    --samples results/data/*.npz --metadata results/data/*.json --output results/report.html",
+        "    --samples results/data/*.npz --metadata results/data/*.json --provenance results/provenance.json \\\n"
+        "    --verification results/verification.json --output results/report.html",
     ),
+    (summary, ("config",), "--config config/config.yaml"),
 )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,10 +14,12 @@ from typing import Any
 
 import yaml
 
+from fgbench.digests import json_sha256
 from fgbench.errors import ConfigError
 from fgbench.sources import registered, signature
 from fgbench.storage import write_text
 from fgbench.types import Json
+from fgbench.wording import address_text
 
 SCHEMA = Path(__file__).parents[1] / "workflow" / "schemas" / "config.schema.yaml"
 
@@ -72,12 +74,17 @@ def checked(config: Any, *, source: str = "config") -> Json:
     # Names are looked at only in a config of the right shape, how parts fit only where all names are known.
     stages = (_shape_complaints, _name_complaints, _study_complaints)
     complaints = next((found for found in (dict.fromkeys(stage(plain)) for stage in stages) if found), {})
-    if complaints:
-        lines = "\n".join(f"  {complaint}" for complaint in complaints)
-        raise ConfigError(
-            f"{source} does not describe a study:\n{lines}\nconfig/config.yaml explains every key."
-        )
+    _refuse(complaints, f"{source} does not describe a study")
     return plain
+
+
+def require_places(config: Json, *, source: str = "config") -> None:
+    """Refuse a study that cannot run here: its results cannot be written, or a reference is missing.
+
+    Raises ConfigError.
+    """
+    complaints = dict.fromkeys((*_folder_complaints(config["results"]), *_reference_complaints(config)))
+    _refuse(complaints, f"{source}: this study cannot run here")
 
 
 def write_config(path: Path, config: Json) -> None:
@@ -140,6 +147,19 @@ def mirrors_hash(config: Json, environment: Mapping[str, str]) -> str:
     """Return a hash of the mirrors that FGBENCH_MIRROR and the config name; an address may hold a password."""
     named = [environment.get("FGBENCH_MIRROR", ""), *config["data"]["mirrors"]]
     return hashlib.sha256("\n".join(named).encode()).hexdigest()[:16]
+
+
+def config_sha256(config: Json) -> str:
+    """Return the hash of a checked config, less where its files lie, which decides no number."""
+    data = {key: value for key, value in config["data"].items() if key not in ("folder", "mirrors")}
+    numbers = {key: value for key, value in config.items() if key not in ("results", "references")}
+    return json_sha256(numbers | {"data": data})
+
+
+def shown_config(config: Json) -> Json:
+    """Return the config as it may be published: without the passwords in mirrors' addresses."""
+    mirrors = [address_text(mirror) for mirror in config["data"]["mirrors"]]
+    return config | {"data": config["data"] | {"mirrors": mirrors}}
 
 
 def split_settings(config: Json, dataset: str) -> Json:
@@ -288,7 +308,17 @@ def _study_complaints(config: Json) -> Iterator[str]:
             yield from _rate_complaints(
                 f"methods.{name}.learning_rate", method["learning_rate"], pairs, config
             )
-    yield from _folder_complaints(config["results"])
+
+
+def _refuse(complaints: Iterable[str], what: str) -> None:
+    if lines := "\n".join(f"  {complaint}" for complaint in complaints):
+        raise ConfigError(f"{what}:\n{lines}\nconfig/config.yaml explains every key.")
+
+
+def _reference_complaints(config: Json) -> Iterator[str]:
+    for reference in config["references"]:
+        if not Path(reference).is_file():
+            yield f"references: {reference!r} is no file; accepted: files that `fgbench reference` wrote, or []"
 
 
 def _folder_complaints(results: str) -> Iterator[str]:
@@ -296,8 +326,11 @@ def _folder_complaints(results: str) -> Iterator[str]:
     existing = next(path for path in (folder, *folder.absolute().parents) if os.access(path, os.F_OK))
     if not existing.is_dir():
         yield f"results: {results!r} cannot be a folder, {str(existing)!r} is a file; name another place"
-    elif not os.access(existing, os.W_OK | os.X_OK):
-        yield f"results: {results!r} cannot be written, nor can {str(existing)!r}; name another place"
+        return
+    inside = (path for path in folder.rglob("*") if path.is_dir()) if existing == folder else ()
+    for place in (existing, *inside):
+        if not os.access(place, os.W_OK | os.X_OK):
+            yield f"results: {str(place)!r} cannot be written; make it writable, or name another place"
 
 
 def _experiment_complaints(where: str, experiment: Json, config: Json) -> Iterator[str]:

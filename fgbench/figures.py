@@ -308,7 +308,13 @@ def _drawing(key: str, *, height: float) -> Iterator[Figure]:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": key}), warnings.catch_warnings():
+    # Defaults first: a matplotlibrc of the reader's own would change the figures.
+    defaults = {
+        name: value
+        for name, value in matplotlib.rcParamsDefault.items()
+        if not name.startswith(("backend", "interactive", "toolbar"))
+    }
+    with matplotlib.rc_context({**defaults, **_SETTINGS, "svg.hashsalt": key}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's browser has other fonts
         yield Figure(figsize=(4.6, height))
 

@@ -10,8 +10,11 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from fgbench.statistics import LEAST_PAIRS
-from fgbench.tables import EXACT_ESTIMATOR, EXPERIMENT
+from fgbench.tables import EXACT_ESTIMATOR, EXPERIMENT, KEY
+from fgbench.types import Json
+from fgbench.verification import DIFFERS, IDENTICAL, NOT_COMPARABLE, WITHIN
 from fgbench.wording import (
+    ABSENT,
     count_text,
     counted,
     interval_text,
@@ -24,6 +27,13 @@ from fgbench.wording import (
 
 Tables: TypeAlias = Mapping[str, pd.DataFrame]
 Row: TypeAlias = Mapping[Any, Any]
+
+_OTHERWISE = {WITHIN: "within tolerance", DIFFERS: "different"}
+_VERDICTS = {
+    IDENTICAL: "Reproduces {}",
+    WITHIN: "Agrees with {} within tolerance",
+    DIFFERS: "Does not reproduce {}",
+}
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,7 @@ def asked(tables: Tables) -> str:
     titles = [experiment.title for experiment in experiments(tables)]
     return (
         f"{joined(titles)}, each trained with {joined(methods(tables))} at {counted(len(seeds), 'seed')} "
-        f"({_seeds_text(seeds)}). A run ends when its training loss falls below its target "
+        f"({seeds_text(seeds)}). A run ends when its training loss falls below its target "
         f"({_extremes(cells['target_loss'], '{:g}'.format)}), or after "
         f"{_extremes(cells['max_steps'], count_text)} steps. "
         "At one seed all methods share the split, the initial parameters and the order of batches."
@@ -118,18 +128,72 @@ def comparison_text(row: Row) -> str:
     return ratio_text(row["mean"], row["low"], row["high"])
 
 
-def timing_note(times: pd.DataFrame) -> str:
+def verdict_text(verification: Json) -> str:
+    """Return in a sentence whether a study reproduces its references, and how many of its runs do."""
+    counts, named = verification["runs"], [one["name"] for one in verification["references"]]
+    num_open = counts[NOT_COMPARABLE]
+    num_runs = sum(counts.values())
+    references = f"the reference{'' if len(named) == 1 else 's'} {joined(named)}"
+    if verification["verdict"] not in _VERDICTS:
+        if not named:
+            return "Not verified: the config names no reference to compare with."
+        return f"Not verified: none of {counted(num_runs, 'run')} can be compared with {references}."
+    found = [
+        f"{counts[IDENTICAL]} of {counted(num_runs - num_open, 'run')} identical",
+        *(f"{counts[verdict]} {word}" for verdict, word in _OTHERWISE.items() if counts[verdict]),
+    ]
+    rest = f"; {num_open} more cannot be compared" if num_open else ""
+    return f"{_VERDICTS[verification['verdict']].format(references)}: {joined(found)}{rest}."
+
+
+def verdict_lines(verification: Json) -> list[str]:
+    """Return the verdict, then a line for each cell that cannot be compared and each run that is not identical."""
+    lines = [verdict_text(verification)]
+    for cell in verification["cells"]:
+        name = f"{cell['dataset']}/{cell['model']}/{cell['method']}"
+        if cell["reason"] and verification["references"]:
+            lines.append(f"  {name}: not comparable: {cell['reason']}")
+        lines += [
+            f"  {name} seed {run['seed']}: {difference_text(run)}"
+            for run in cell["runs"]
+            if run.get("quantities")
+        ]
+    return lines
+
+
+def difference_text(run: Json) -> str:
+    """Return of a run that is not identical where its curves part, and each number that is not the reference's."""
+    parted = run["parts_at_step"]
+    start = (
+        "no curve parts from its reference" if parted is None else f"curves part at step {count_text(parted)}"
+    )
+    numbers = [_number_text(one) for one in run["quantities"] if one["verdict"] != IDENTICAL]
+    return f"{run['verdict']}; {'; '.join([start, *numbers])}."
+
+
+def pair_texts(here: Any, reference: Any) -> tuple[str, str]:
+    """Return two values as far as they must be written to be told apart.
+
+    >>> pair_texts(0.1756258457899, 0.1756268203258), pair_texts(0.5, 0.5 + 1e-15), pair_texts(None, 40)
+    (('0.175625846', '0.17562682'), ('0.5', '0.500000000000001'), ('–', '40'))
+    """
+    for digits in (9, 15, 17):
+        texts = _value(here, digits), _value(reference, digits)
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
+def timing_note(tables: Tables) -> str:
     """Return how the training times were taken, and whether timed runs repeat the study's."""
+    times = tables["times"]
     if times.empty:
         return "No run was timed."
-    known = times["identical"].dropna()
-    note = (
-        f"Timed runs repeat the study's runs: {int(known.sum())} of {len(known)} end at the identical loss. "
-    )
-    machines = sorted(set(zip(times["cpu"], times["threads"].astype(str), times["torch"], strict=True)))
+    columns = [times["cpu"], times["instruction_set"], times["threads"].astype(str), times["torch"]]
     on = [
-        f"{cpu or 'an unnamed processor'}, {threads} math thread(s), torch {torch}"
-        for cpu, threads, torch in machines
+        f"{cpu or 'an unnamed processor'} ({instructions or 'instruction set unknown'}), {threads} math "
+        f"thread(s), torch {torch}"
+        for cpu, instructions, threads, torch in sorted(set(zip(*columns, strict=True)))
     ]
     load = times["load_average"].max()
     loaded = (
@@ -137,7 +201,7 @@ def timing_note(times: pd.DataFrame) -> str:
         if math.isnan(load)
         else f" The machine's load average was {number_text(load, decimals=1)} at most."
     )
-    return f"{note}One run at a time on {joined(on)}.{loaded}"
+    return f"One run at a time on {joined(on)}.{loaded} {_repeats_text(times, tables['runs'])}"
 
 
 def rates_note(rows: pd.DataFrame) -> str:
@@ -151,6 +215,55 @@ def rates_note(rows: pd.DataFrame) -> str:
     )
 
 
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Return seeds as a sentence lists them, a run of consecutive ones by its ends.
+
+    >>> seeds_text([0, 1, 2, 3]), seeds_text([3, 5])
+    ('0 to 3', '3 and 5')
+    """
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return joined([str(seed) for seed in seeds])
+
+
+def _number_text(found: Json) -> str:
+    here, reference = pair_texts(found["here"], found["reference"])
+    allowed = "" if found["tolerance"] is None else f" (allowed: {found['tolerance']:.2g} off)"
+    return f"{found['quantity']} {here} instead of {reference} at step {found['step']}{allowed}"
+
+
+def _value(value: Any, digits: int = 9) -> str:
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    if isinstance(value, str) and len(value) > 24:
+        return f"{value[:12]}…"
+    return ABSENT if value is None else str(value)
+
+
+def _repeats_text(times: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """Return how many timed runs end as the study's do, and how far off the others are."""
+    known = times[times["identical"].notna()]
+    native = (
+        "Timed runs use the processor's own instruction set; the study's are held to AVX2 where the processor "
+        "has it, so the two may differ in their last bits"
+    )
+    num_same = int(known["identical"].sum())
+    if known.empty:
+        return f"{native}."
+    text = f"{native}: {num_same} of {len(known)} end at the identical loss"
+    if num_same == len(known):
+        return f"{text}."
+    others = known[~known["identical"].astype(bool)].merge(runs, on=[*KEY, "seed"], suffixes=("", "_study"))
+    off = (others["final_train_loss"] - others["train_loss"]).abs().max()
+    num_moved = int((others["steps"] != others["steps_study"]).sum())
+    moved = f", {num_moved} of them after another number of steps" if num_moved else ""
+    return f"{text}; {len(others)} {'does' if len(others) == 1 else 'do'} not{_off_text(off)}{moved}."
+
+
+def _off_text(off: float) -> str:
+    return f" (at most {off:.1g} nats off)" if math.isfinite(off) else ""
+
+
 def _sides(tables: Tables) -> tuple[list[str], list[str]]:
     cells = tables["cells"]
     exact = set(cells["method"][cells["estimator"] == EXACT_ESTIMATOR])
@@ -158,12 +271,6 @@ def _sides(tables: Tables) -> tuple[list[str], list[str]]:
     return [method for method in every if method in exact], [
         method for method in every if method not in exact
     ]
-
-
-def _seeds_text(seeds: Sequence[int]) -> str:
-    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
-        return f"{seeds[0]} to {seeds[-1]}"
-    return joined([str(seed) for seed in seeds])
 
 
 def _extremes(values: pd.Series[Any], text: Callable[[float], str]) -> str:

@@ -1,11 +1,12 @@
-"""Tables, samples and provenance go in; the report comes out: one HTML page that asks for no other file."""
+"""Tables, samples, provenance and verdicts enter; the report leaves: one HTML page that asks for no other file."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -28,6 +29,16 @@ from fgbench.figures import (
 from fgbench.findings import Experiment, Row, Tables
 from fgbench.tables import COLUMNS, KEY
 from fgbench.types import Json
+from fgbench.verification import (
+    DIFFERS,
+    IDENTICAL,
+    NOT_COMPARABLE,
+    NOT_VERIFIED,
+    TOLERANCES,
+    VOLATILE,
+    WITHIN,
+    Tolerance,
+)
 from fgbench.wording import (
     ABSENT,
     count_text,
@@ -44,10 +55,15 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+Facts: TypeAlias = Mapping[str, str]
+Blocks: TypeAlias = Sequence[tuple[str, Facts]]
 
 IMAGES_A_CLASS = 9
 ROWS_A_METHOD = 20
 """Misclassified examples shown at most; the total is said, and the table `misclassified` has them all."""
+
+RUNS_SHOWN = 12
+"""Runs other than their reference shown at most; the total is said, and `verification.json` has them all."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,62 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """What a study was compared with: its facts, and those of each maker of its runs, by what it made."""
+
+    name: str
+    facts: Facts
+    makers: Blocks
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Runs that are not their reference's, each with a row for every number that is another."""
+
+    caption: str
+    columns: Sequence[Column]
+    runs: Sequence[tuple[str, Sequence[Sequence[str]]]]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Whether a rerun gives the study's numbers: the verdict, and all that it rests on.
+
+    `state` is the verdict's name in the style sheet, `sign` what tells it without colour; `command` repeats it.
+    """
+
+    state: str
+    sign: str
+    verdict: str
+    volatile: Sequence[str]
+    cells: Table | None
+    differences: Differences | None
+    tolerances: Sequence[Tolerance]
+    absent: Sequence[str]
+    references: Sequence[Reference]
+    command: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """A file of the study's: where it lies, what made it."""
+
+    path: str
+    command: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Making:
+    """How the study was made: facts of each maker by what it made, each result, the config."""
+
+    makers: Blocks
+    results: Sequence[Result]
+    identity: Facts
+    config: str
+
+
+@dataclass(frozen=True)
 class Section:
     """All that the report shows of one experiment."""
 
@@ -127,16 +199,17 @@ def render(
     data: Mapping[str, Json],
     samples: Mapping[str, Arrays],
     config: Json,
-    environment: Json,
+    provenance: Json,
+    verification: Json,
+    rendered: str,
 ) -> str:
     """Return the report as one HTML page, the same bytes for the same arguments.
 
     `tables` are those of `study_tables`; `data` and `samples` hold, by the name asked for, each data set's
     metadata and its `inputs` [N, features] or uint8 [N, height, width]; `config` is the resolved config;
-    `environment` what the study was made with, shown as it comes.
+    `provenance` is what `study_provenance` returned, `verification` what `verification` did. Dates, and
+    `rendered`, when this was called, stand in one element alone, marked `data-volatile`.
     """
-    import yaml
-
     styles = method_styles(findings.methods(tables))
     sections = [
         _section(
@@ -158,10 +231,11 @@ def render(
             comparisons=_comparison_table(tables),
             sections=sections,
             times=_times(tables, styles),
-            timing_note=findings.timing_note(tables["times"]),
+            timing_note=findings.timing_note(tables),
+            reproduction=_reproduction(verification, tables, config),
             data=list(data.values()),
-            config=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
-            environment=environment,
+            making=_making(provenance, config),
+            dates=_dates(provenance, verification, rendered),
             columns=COLUMNS,
         )
     )
@@ -433,6 +507,176 @@ def _times_table(experiment: Experiment, times: pd.DataFrame) -> Table:
     return Table(f"Timed runs of {experiment.title}", columns, rows)
 
 
+def _reproduction(verification: Json, tables: Tables, config: Json) -> Reproduction:
+    names = [reference["name"] for reference in verification["references"]]
+    order = [*product(findings.experiments(tables), findings.methods(tables))]
+    cells = sorted(
+        verification["cells"], key=lambda cell: order.index((_experiment_of(cell), cell["method"]))
+    )
+    return Reproduction(
+        state=verification["verdict"].replace(" ", "-"),
+        sign=_SIGNS[verification["verdict"]],
+        verdict=findings.verdict_text(verification),
+        volatile=VOLATILE,
+        cells=_verdicts_table(cells) if names else None,
+        differences=_differences(cells),
+        tolerances=TOLERANCES,
+        absent=verification["absent"],
+        references=[_reference(one) for one in verification["references"]],
+        command=shlex.join(["fgbench", "verify", config["results"], "--against", *(names or ["REFERENCE"])]),
+    )
+
+
+def _verdicts_table(cells: Sequence[Json]) -> Table:
+    columns = [
+        Column("Experiment, method", is_number=False),
+        *(Column(verdict.capitalize()) for verdict in _RUN_VERDICTS),
+        Column("Reference, or why not comparable", is_number=False),
+    ]
+    rows = []
+    for cell in cells:
+        verdicts = [run["verdict"] for run in cell["runs"]]
+        counts = [str(verdicts.count(verdict)) for verdict in _RUN_VERDICTS]
+        rows.append([_cell_text(cell), *counts, cell["reference"] or cell["reason"]])
+    return Table("Each cell's runs by how they compare with the reference.", columns, rows)
+
+
+def _differences(cells: Sequence[Json]) -> Differences | None:
+    """Return the runs that are not identical, those that differ first, or None where there are none."""
+    found = [(cell, run) for cell in cells for run in cell["runs"] if run.get("quantities")]
+    if not found:
+        return None
+    ordered = sorted(found, key=lambda one: one[1]["verdict"] != DIFFERS)
+    caption = f"{counted(len(found), 'run')} not identical"
+    if len(found) > RUNS_SHOWN:
+        caption += f", {RUNS_SHOWN} shown, {len(found) - RUNS_SHOWN} more in verification.json"
+    caption += ". Each number that is not its reference's is given at the step where it lies farthest off."
+    columns = [
+        Column("Quantity", is_number=False),
+        *(Column(title) for title in ("At step", "Here", "Reference", "Off by", "Allowed")),
+    ]
+    runs = [(_run_text(cell, run), _difference_rows(run)) for cell, run in ordered[:RUNS_SHOWN]]
+    return Differences(caption, columns, runs)
+
+
+def _run_text(cell: Json, run: Json) -> str:
+    parted = run["parts_at_step"]
+    start = "no curve parts" if parted is None else f"curves part at step {count_text(parted)}"
+    return f"{_cell_text(cell)}, seed {run['seed']}: {run['verdict']}; {start}"
+
+
+def _difference_rows(run: Json) -> list[list[str]]:
+    others = [found for found in run["quantities"] if found["verdict"] != IDENTICAL]
+    if not others:
+        return [["none of those that the reference keeps", *5 * [ABSENT]]]
+    return [_difference_cells(found) for found in others]
+
+
+def _difference_cells(found: Json) -> list[str]:
+    here, reference, allowed = found["here"], found["reference"], found["tolerance"]
+    is_measured = allowed is not None and here is not None and reference is not None
+    return [
+        found["quantity"],
+        count_text(found["step"]),
+        *findings.pair_texts(here, reference),
+        f"{abs(here - reference):.2g}" if is_measured else ABSENT,
+        "none" if allowed is None else f"{allowed:.2g}",
+    ]
+
+
+def _cell_text(cell: Json) -> str:
+    return f"{_experiment_of(cell).title}, {cell['method']}"
+
+
+def _experiment_of(cell: Json) -> Experiment:
+    return Experiment(cell["dataset"], cell["data"], cell["model"])
+
+
+def _reference(reference: Json) -> Reference:
+    made = reference["made"]
+    data = [f"{one['used']}, samples' SHA-256 {one['samples_sha256']}" for one in made["data"]]
+    facts = {
+        "SHA-256 of its content": reference["sha256"],
+        "Command": made["command"],
+        "SHA-256 of the config": made["config_sha256"],
+        "Data": "; ".join(data),
+    }
+    num_makers = len(made["makers"])
+    titles = [f"Maker {place} of {num_makers}" for place in range(1, num_makers + 1)]
+    return Reference(reference["name"], facts, _makers(made["makers"], titles, "What made it"))
+
+
+def _making(provenance: Json, config: Json) -> Making:
+    import yaml
+
+    results = provenance["results"]
+    return Making(
+        makers=_makers(
+            provenance["makers"],
+            [_made_text(results, maker) for maker in range(len(provenance["makers"]))],
+            f"Made all {counted(len(results), 'result')}",
+        ),
+        results=[_result(result) for result in results],
+        identity={
+            "SHA-256 of the config": provenance["config_sha256"],
+            "SHA-256 of all runs": provenance["study_sha256"],
+            "Seeds": findings.seeds_text(provenance["seeds"]),
+        },
+        config=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
+    )
+
+
+def _makers(makers: Sequence[Json], titles: Sequence[str], together: str) -> Blocks:
+    """Return what the makers share under the title `together`, then what each has of its own under its title."""
+    facts = [_maker_facts(maker) for maker in makers]
+    shared = {name: text for name, text in facts[0].items() if all(other[name] == text for other in facts)}
+    own = [{name: one[name] for name in one if name not in shared} for one in facts]
+    return [(together, shared), *((title, one) for title, one in zip(titles, own, strict=True) if one)]
+
+
+def _maker_facts(maker: Json) -> Facts:
+    dirty = {True: ", and changes that were not committed", False: "", None: ""}[maker["dirty"]]
+    pins = [f"{name}={value}" for name, value in maker["pins"].items()]
+    return {
+        "Commit": f"{maker['commit']}{dirty}",
+        "Processor": maker["cpu"],
+        "Instruction set": maker["instruction_set"],
+        "Pins": ", ".join(pins) or "none: native, the processor's own instruction set",
+        "Math threads": str(maker["threads"]),
+        "Operating system": maker["os"],
+        "Versions": ", ".join(f"{name} {version}" for name, version in maker["versions"].items()),
+        "SHA-256 of the versions": maker["versions_sha256"],
+    }
+
+
+def _made_text(results: Sequence[Json], maker: int) -> str:
+    commands = [shlex.split(result["command"])[1] for result in results if result["maker"] == maker]
+    kinds = joined([_KINDS.get(command, command) for command in dict.fromkeys(commands)])
+    return f"Made {len(commands)} of {counted(len(results), 'result')}: {kinds}"
+
+
+def _result(result: Json) -> Result:
+    seeds = "no seeds" if result["seeds"] is None else f"seeds {findings.seeds_text(result['seeds'])}"
+    origin = f"code {result['code_hash']}; config {result['config_sha256']}; {seeds}"
+    return Result(result["path"], result["command"], origin)
+
+
+def _dates(provenance: Json, verification: Json, rendered: str) -> Facts:
+    finished = sorted(_date_text(result["finished"]) for result in provenance["results"])
+    return {
+        "Results finished": " to ".join(dict.fromkeys([finished[0], finished[-1]])),
+        **{
+            f"Reference {reference['name']} finished": _date_text(reference["made"]["finished"])
+            for reference in verification["references"]
+        },
+        "Page rendered": rendered,
+    }
+
+
+def _date_text(finished: str) -> str:
+    return f"{finished[:10]} {finished[11:16]} UTC"
+
+
 def _matrix(own: Tables, experiment: Experiment, method: str, metadata: Json) -> Matrix | None:
     confusion = own["confusion"][own["confusion"]["method"] == method]
     if confusion.empty:
@@ -548,6 +792,9 @@ def _templates() -> Environment:
 
 
 _FOLDER = Path(__file__).parents[1] / "report"
+_RUN_VERDICTS = (IDENTICAL, WITHIN, DIFFERS, NOT_COMPARABLE)
+_SIGNS = {IDENTICAL: "✓", WITHIN: "≈", DIFFERS: "≠", NOT_COMPARABLE: "?", NOT_VERIFIED: "?"}
+_KINDS = {"train": "training", "time": "times", "tables": "tables"}
 _DRAWN = ("train_loss", "test_loss", "test_accuracy")
 _QUANTITIES = {
     "train_loss": "Training loss",

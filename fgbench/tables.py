@@ -139,6 +139,7 @@ def _times(records: Sequence[Json], runs: pd.DataFrame) -> pd.DataFrame:
                 "step_time_s": run["train_time_s"] / run["steps"] if run["steps"] else math.nan,
                 "identical": None if study_loss is None else _same(study_loss, run["final_train_loss"]),
                 "cpu": machine.get("cpu"),
+                "instruction_set": machine.get("instruction_set"),
                 "threads": machine.get("threads"),
                 "torch": machine.get("torch"),
                 "load_average": machine.get("load_average"),
@@ -436,6 +437,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "final_train_loss": "last recorded training loss of the timed run; empty where not finite",
         "identical": "whether that is, bit by bit, the study's own for that seed; empty where it has none",
         "cpu": "processor",
+        "instruction_set": "the widest that torch used, e.g. AVX2 or AVX512; the study's runs are held to AVX2",
         "threads": "math threads",
         "torch": "torch's version",
         "load_average": "the machine's load average before timing",
@@ -446,7 +448,8 @@ COLUMNS: dict[str, dict[str, str]] = {
 _DTYPES = (
     dict.fromkeys([*_CELL, "estimator", "tangents", "optimizer", "schedule"], "str")
     | dict.fromkeys(["schedule_options", "model_options", "estimator_options", "optimizer_options"], "str")
-    | dict.fromkeys(["status", "baseline", "metric", "scale", "verdict", "cpu", "torch"], "str")
+    | dict.fromkeys(["status", "baseline", "metric", "scale", "verdict"], "str")
+    | dict.fromkeys(["cpu", "instruction_set", "torch"], "str")
     | dict.fromkeys(
         ["seed", "step", "steps", "num_parameters", "batch_size", "max_steps", "record_every"], "int64"
     )

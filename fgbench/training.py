@@ -49,12 +49,14 @@ class Run:
 
     `steps` counts updates; a run that reached its target did so at the recorded step `steps`, one that diverged
     saw its first loss that is not finite after `steps` updates. `predicted` [n_test] are the final classes.
+    `kinked` says whether the model has a ReLU or the like, whose derivative jumps.
     """
 
     seed: int
     status: Status
     steps: int
     num_parameters: int
+    kinked: bool
     curve: list[Record]
     predicted: list[int]
 
@@ -127,9 +129,13 @@ def train(
         status=status,
         steps=step,
         num_parameters=sum(value.numel() for value in params.values()),
+        kinked=any(isinstance(layer, _KINKED) for layer in model.modules()),
         curve=curve,
         predicted=logits_of(model, parts["test"][0]).argmax(dim=1).tolist(),
     )
+
+
+_KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardtanh, nn.MaxPool1d, nn.MaxPool2d)
 
 
 def _initial(part: Part, settings: Settings, num_classes: int, seed: int) -> tuple[nn.Module, Params]:

@@ -23,11 +23,15 @@ Json: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class VerifiedFile:
-    """An upstream file whose content was checked: `digest` is the published one, `origin` where it came from."""
+    """An upstream file whose content was checked.
+
+    `digest` is the published one, by `algorithm`; `sha256` that of the very bytes; `origin` where they came from.
+    """
 
     name: str
     algorithm: str
     digest: str
+    sha256: str
     origin: str
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 ABSENT = "–"
 
@@ -133,3 +135,32 @@ def counted(number: int, thing: str) -> str:
     ('1 run', '3 runs')
     """
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def address_text(address: str) -> str:
+    """Return an http(s) address without a name and password in it; anything else as it is.
+
+    >>> address_text("https://me:secret@example.org/data")
+    'https://example.org/data'
+    """
+    if not address.strip().lower().startswith(("http://", "https://")):
+        return address
+    parts = urlsplit(address.strip())
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def differences_text(found: Any, expected: Any) -> str:
+    """Return in words where two values of JSON differ, or nothing where they are equal.
+
+    >>> differences_text({"rate": 0.1, "model": {"widths": [8]}}, {"rate": 0.2, "model": {"widths": [16]}})
+    'model.widths is [8] instead of [16], rate is 0.1 instead of 0.2'
+    """
+    return ", ".join(_differences("", found, expected))
+
+
+def _differences(where: str, found: Any, expected: Any) -> Iterator[str]:
+    if isinstance(found, Mapping) and isinstance(expected, Mapping):
+        for key in sorted({*found, *expected}):
+            yield from _differences(f"{where}.{key}".lstrip("."), found.get(key), expected.get(key))
+    elif found != expected:
+        yield f"{where} is {found!r} instead of {expected!r}".strip()

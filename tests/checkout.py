@@ -13,8 +13,11 @@ from typing import Any
 
 import yaml
 
+from fgbench.results import study_sha256
+
 ROOT = Path(__file__).parents[1]
 SOURCES = (
+    "Makefile",
     "Snakefile",
     "config",
     "environment.yml",
@@ -23,6 +26,7 @@ SOURCES = (
     "report",
     "workflow",
     "pyproject.toml",
+    "references",
 )
 
 
@@ -33,7 +37,14 @@ def tiny_study() -> dict[str, Any]:
     for experiment in study["experiments"]:
         experiment["dataset"] = names[experiment["dataset"]]
         experiment |= {"max_steps": 20, "record_every": 10, "target_loss": 1e-9}
-    return study | {"results": "results", "seeds": [0, 1, 2], "seeds_per_job": 2, "timed_seeds": [0]}
+    changes = {"references": [], "seeds": [0, 1, 2], "seeds_per_job": 2, "timed_seeds": [0]}
+    return study | {"results": "results"} | changes
+
+
+def sensitive_study(**changes: Any) -> dict[str, Any]:
+    """A convolutional network at ten seeds, both methods: what shows a changed bit first."""
+    study = tiny_study()
+    return study | {"experiments": study["experiments"][2:], "seeds": list(range(10))} | changes
 
 
 class Checkout:
@@ -48,14 +59,34 @@ class Checkout:
             shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(
                 source, folder
             )
+        (folder / ".venv").symlink_to(Path(sys.prefix))
 
-    def start(self, study: Any, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def start(self, study: Any, *arguments: str, cores: int = 4, **environment: str) -> subprocess.Popen[str]:
         """Start `snakemake --cores 4` on a study."""
+        snakemake = str(Path(sys.executable).with_name("snakemake"))
+        command = [snakemake, *arguments, "--cores", str(cores), "--configfile", "study.yaml"]
+        return self.start_command(study, command, environment)
+
+    def start_make(self, study: Any, *before: str, **environment: str) -> subprocess.Popen[str]:
+        """Start `make report` on a study, as a user does; `before` stands before it on the command line.
+
+        The environment that runs the tests is used as it is: make may not install this copy into it.
+        """
+        command = [*before, "make", "--old-file=.venv/installed", "report", "CONFIG=study.yaml"]
+        return self.start_command(study, command, environment)
+
+    def make(self, study: Any, *before: str, **environment: str) -> str:
+        """Run `make report` to its end; return what it printed."""
+        return self.ended(self.start_make(study, *before, **environment))
+
+    def start_command(
+        self, study: Any, command: list[str], environment: dict[str, str]
+    ) -> subprocess.Popen[str]:
+        """Start a command on a study, in a session and process group of its own."""
         text = study if isinstance(study, str) else yaml.safe_dump(study)
         (self.folder / "study.yaml").write_text(text, encoding="utf-8")
-        snakemake = str(Path(sys.executable).with_name("snakemake"))
         return subprocess.Popen(
-            [snakemake, *arguments, "--cores", "4", "--configfile", "study.yaml"],
+            command,
             cwd=self.folder,
             env=os.environ | {"FGBENCH_MIRROR": ""} | environment,
             stdout=subprocess.PIPE,
@@ -64,9 +95,12 @@ class Checkout:
             start_new_session=True,
         )
 
-    def run(self, study: Any, *arguments: str, **environment: str) -> str:
-        """Run it to its end; return what it printed."""
-        process = self.start(study, *arguments, **environment)
+    def run(self, study: Any, *arguments: str, cores: int = 4, **environment: str) -> str:
+        """Run Snakemake to its end; return what it printed."""
+        return self.ended(self.start(study, *arguments, cores=cores, **environment))
+
+    def ended(self, process: subprocess.Popen[str]) -> str:
+        """Return what a process printed to its end; its exit status is `status`."""
         printed, _ = process.communicate(timeout=300)
         self.status = process.returncode
         return printed
@@ -77,6 +111,10 @@ class Checkout:
         assert self.status == 0, printed
         table = printed.partition("Job stats:")[2].partition("total")[0]
         return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)}
+
+    def study_sha256(self) -> str:
+        """The hash of all runs."""
+        return study_sha256(list(self.records().values()))
 
     def records(self, pattern: str = "results/runs/*/*/*/*.json") -> dict[str, Any]:
         """Run records by their path."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import shlex
 from typing import Any
 
 import numpy as np
+
+from fgbench import provenance
+from fgbench.numerics import PINS
+from fgbench.results import cell_name
+from fgbench.verification import reference_of, verification
 
 Record = dict[str, Any]
 
@@ -19,6 +26,8 @@ TASKS = (
 METHODS = ("backprop", "forward_gradient")
 TARGET = 0.5
 RECORD_EVERY = 10
+FINISHED = "2026-01-02T03:04:05.678901Z"
+CONFIG = {"results": "results", "seeds": [0, 1, 2, 3, 4, 5], "note": "お <b>"}
 NUM_SAMPLES = 60
 NUM_TESTED = 20
 
@@ -42,6 +51,9 @@ def run_records(*, methods: tuple[str, ...] = METHODS, num_seeds: int = 6) -> li
                 "model": model,
                 "method": method,
                 "num_parameters": num_parameters,
+                "kinked": model != "logistic_regression",
+                "samples_sha256": "cd" * 32,
+                "split": {"num_train": 40, "num_test": NUM_TESTED, "validation_fraction": 0.2, "seed": None},
                 "settings": _settings(rank) | {"model": {"name": model}},
             }
             half = (num_seeds + 1) // 2
@@ -58,8 +70,63 @@ def time_records(records: list[Record], *, num_seeds: int = 2) -> list[Record]:
         step_time_s = 0.001 if record["settings"]["estimator"]["name"] == "backprop" else 0.002
         timed = [run for run in record["runs"] if run["seed"] < num_seeds]
         cell.setdefault("runs", []).extend(_timed(run, step_time_s * (1 + run["seed"] / 10)) for run in timed)
-        cell["machine"] = {"cpu": "A processor", "threads": 1, "torch": "2.13.0", "load_average": 0.1}
+        cell["machine"] = {
+            "cpu": "A processor",
+            "instruction_set": "AVX512",
+            "threads": 1,
+            "torch": "2.13.0",
+            "load_average": 0.1,
+        }
     return list(cells.values())
+
+
+def made(command: str, *arguments: str, finished: str = FINISHED, **changes: Any) -> Record:
+    """Return a result's provenance: `fgbench command arguments`, on pinned numerics."""
+    return {
+        "command": shlex.join(["fgbench", command, *arguments]),
+        "finished": finished,
+        "commit": "0123abc" + 33 * "0",
+        "dirty": False,
+        "code_hash": "c0de" * 4,
+        "config_sha256": "12" * 32,
+        "seeds": [0, 1, 2],
+        "data": [provenance.data_of(one) for one in metadata().values()],
+        "versions": {"python": "3.11.7", "torch": "2.13.0"},
+        "versions_sha256": "56" * 32,
+        "cpu": "A processor",
+        "instruction_set": "x86-64-v4",
+        "pins": PINS,
+        "threads": 1,
+        "os": "Linux-6.1",
+    } | changes
+
+
+def study_provenance(records: list[Record], *, finished: str = FINISHED) -> Record:
+    """Return the study's provenance: a training and a timing a cell, the timings native, and the tables."""
+    results = {"tables": made("tables", seeds=None, finished=finished)}
+    for name in map(cell_name, records):
+        results[f"runs/{name}/0.json"] = made("train", "--method", name.rpartition("/")[2], finished=finished)
+        results[f"times/{name}.json"] = made("time", finished=finished, pins={})
+    return provenance.study_provenance(CONFIG, "12" * 32, results, "34" * 32)
+
+
+def verified(records: list[Record], *, against: list[Record] | None = None) -> Record:
+    """Return whether records are those of the reference that other records make: without any, their own."""
+    maker = {key: made("train")[key] for key in provenance.MAKER}
+    reference = reference_of(
+        records if against is None else against,
+        {**made("reference", "one", "other"), "makers": [maker]},
+    )
+    return verification(records, {"references/study.json": reference})
+
+
+def nudged(records: list[Record], by: float, *, num_runs: int = 1) -> list[Record]:
+    """Return records whose first runs have all training losses but the first times 1 + `by`."""
+    records = copy.deepcopy(records)
+    for run in [run for record in records for run in record["runs"]][:num_runs]:
+        losses = run["curve"]["train_loss"]
+        losses[1:] = [loss * (1 + by) for loss in losses[1:]]
+    return records
 
 
 def diverged(run: Record) -> Record:
@@ -100,6 +167,7 @@ def metadata() -> dict[str, Record]:
                 "name": "penguins.csv",
                 "algorithm": "sha256",
                 "digest": "ab" * 32,
+                "sha256": "ab" * 32,
                 "origin": "https://example.org/penguins.csv",
             }
         ],

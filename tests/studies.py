@@ -1,16 +1,23 @@
-"""A tiny study that tests change at one place; it needs no network."""
+"""A tiny study that tests change at one place, and run in a second; it needs no network."""
 
 from __future__ import annotations
 
 import copy
+import shlex
+import signal
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from fgbench import cli
+from fgbench.config import Cell, cells, checked, chunks, read_config, write_config
+from fgbench.results import run_files
 from fgbench.types import Json
 
 _TINY = """
 results: results
+references: []
 seeds: [0, 1, 2]
 seeds_per_job: 2
 timed_seeds: [0]
@@ -65,3 +72,73 @@ def tiny_study(**changes: Any) -> Json:
         else:
             holder[last] = copy.deepcopy(value)
     return study
+
+
+def write_study(path: Path, **changes: Any) -> Json:
+    """Write such a config, and return it."""
+    study = tiny_study(**changes)
+    path.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
+    return study
+
+
+def fgbench(command: str) -> int:
+    """Run a command as by hand; what it sets for its own process is taken back."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        return cli.main(shlex.split(command))
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        while cli.LOG.handlers:
+            cli.LOG.handlers[0].close()
+            cli.LOG.removeHandler(cli.LOG.handlers[0])
+
+
+def trained_study(results: Path, *, timed: bool = False, **changes: Any) -> Path:
+    """Run all of a study's commands up to its run records, and those for times where wanted; return `results`."""
+    study, config = tiny_study(results=str(results), **changes), results / "config.yaml"
+    write_config(config, checked(study))
+    for dataset in dict.fromkeys(cell.dataset for cell in cells(study)):
+        samples, metadata = results / f"data/{dataset}.npz", results / f"data/{dataset}.json"
+        data = f"--config {config} --dataset {dataset} --samples {samples} --metadata {metadata}"
+        _done(f"data {data}")
+        for chunk, seeds in chunks(study, study["seeds"]).items():
+            _done(f"split {data} --seeds {_listed(seeds)} --output {results}/splits/{dataset}/{chunk}.npz")
+    for cell in cells(study):
+        place = f"{cell.dataset}/{cell.model}/{cell.method}"
+        for chunk, seeds in chunks(study, study["seeds"]).items():
+            _done(_cell_command("train", results, cell, seeds, [chunk], f"runs/{place}/{chunk}.json"))
+        if timed:
+            seeds = study["timed_seeds"]
+            _done(_cell_command("time", results, cell, seeds, [*chunks(study, seeds)], f"times/{place}.json"))
+    return results
+
+
+def tables_command(results: Path) -> str:
+    """Return the command that gathers such a study's tables."""
+    config = read_config(results / "config.yaml")
+    runs = " ".join(map(str, run_files(results, config)))
+    times = " ".join(f"{results}/times/{c.dataset}/{c.model}/{c.method}.json" for c in cells(config))
+    return (
+        f"tables --config {results}/config.yaml --runs {runs} --times {times} --output {results}/tables "
+        f"--provenance {results}/provenance.json"
+    )
+
+
+def _cell_command(
+    command: str, results: Path, cell: Cell, seeds: list[int], chunks: list[int], output: str
+) -> str:
+    splits = " ".join(f"{results}/splits/{cell.dataset}/{chunk}.npz" for chunk in chunks)
+    return (
+        f"{command} --config {results}/config.yaml --dataset {cell.dataset} --model {cell.model} "
+        f"--method {cell.method} --seeds {_listed(seeds)} --splits {splits} "
+        f"--metadata {results}/data/{cell.dataset}.json --output {results}/{output}"
+    )
+
+
+def _listed(seeds: list[int]) -> str:
+    return " ".join(map(str, seeds))
+
+
+def _done(command: str) -> None:
+    if status := fgbench(command):
+        raise AssertionError(f"fgbench {command}: exit status {status}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import shlex
 import shutil
 import signal
@@ -68,6 +69,8 @@ INPUTS = "--splits splits.npz --metadata iris.json"
 TRAIN = f"train {CELL} --seeds 0 1 {INPUTS} --output run.json"
 SPLIT = "split --config study.yaml --dataset iris --seeds 0 1 --samples iris.npz --metadata iris.json"
 
+TABLES = "tables --config study.yaml --output tables --provenance provenance.json"
+
 
 def fgbench(command: str) -> int:
     try:
@@ -82,7 +85,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         fgbench("--help")
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    assert all(f"\n    {name} " in printed for name in COMMANDS)
+    assert all(re.search(rf"^    {name}\s", printed, flags=re.MULTILINE) for name in COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -94,7 +97,7 @@ def test_a_commands_help_says_what_it_does_and_shows_an_example(
     assert ended.value.code == 0
     printed = capsys.readouterr().out
     assert getattr(cli, name).__doc__ in printed
-    assert f"example:\n  fgbench {name} --" in printed
+    assert f"example:\n  fgbench {name} {COMMANDS[name]}" in printed
 
 
 @pytest.mark.parametrize(("name", "example"), COMMANDS.items(), ids=COMMANDS)
@@ -115,36 +118,35 @@ def test_arguments_that_are_not_taken_end_with_usage_and_status_two(
 
 
 def test_the_whole_chain_works_by_hand(by_hand: Path) -> None:
+    records = []
     for method in ("backprop", "forward_gradient"):
-        cell = CELL.replace("forward_gradient", method)
-        assert (
-            fgbench(f"train {cell} --seeds 0 1 {INPUTS} --output runs/{method}.json --log logs/{method}.log")
-            == 0
-        )
-        assert fgbench(f"time {cell} --seeds 0 {INPUTS} --output times/{method}.json") == 0
-        run_record, time_record = (
-            read_json(Path(f"runs/{method}.json")),
-            read_json(Path(f"times/{method}.json")),
-        )
+        cell, place = CELL.replace("forward_gradient", method), f"iris/logistic_regression/{method}"
+        run, timing = f"results/runs/{place}/0.json", f"results/times/{place}.json"
+        assert fgbench(f"train {cell} --seeds 0 1 {INPUTS} --output {run} --log logs/{method}.log") == 0
+        assert fgbench(f"time {cell} --seeds 0 {INPUTS} --output {timing}") == 0
+        run_record, time_record = read_json(Path(run)), read_json(Path(timing))
         assert [run["seed"] for run in run_record["runs"]] == [0, 1]
         assert run_record["method"] == time_record["method"] == method
         assert run_record["data"] == "iris"
         assert time_record["runs"][0]["train_time_s"] > 0
         assert "seed 1: not_reached after 40 steps" in Path(f"logs/{method}.log").read_text(encoding="utf-8")
-    assert (
-        fgbench(
-            "tables --runs runs/backprop.json runs/forward_gradient.json --times times/backprop.json "
-            "times/forward_gradient.json --output tables"
-        )
-        == 0
-    )
-    written = {path.name for path in Path("tables").iterdir()}
+        records.append((run, timing))
+    runs, times = (" ".join(paths) for paths in zip(*records, strict=True))
+    tables = f"tables --config study.yaml --runs {runs} --times {times}"
+    assert fgbench(f"{tables} --output results/tables --provenance results/provenance.json") == 0
+    written = {path.name for path in Path("results/tables").iterdir()}
     assert {"runs.csv", "summary.csv", "curves.csv", "curves.parquet", "columns.json"} <= written
+    assert read_json(Path("results/tables/columns.json"))["files_sha256"].keys() == written - {"columns.json"}
+    made = [line["path"] for line in read_json(Path("results/provenance.json"))["results"]]
+    assert made == sorted(path.removeprefix("results/") for path in (*runs.split(), *times.split(), "tables"))
 
 
-def test_training_again_gives_the_same_bytes(by_hand: Path) -> None:
+def test_training_again_differs_in_provenance_alone(by_hand: Path) -> None:
     assert fgbench(TRAIN) == fgbench(TRAIN.replace("run.json", "again.json")) == 0
-    assert Path("run.json").read_bytes() == Path("again.json").read_bytes()
+    first, again = read_json(Path("run.json")), read_json(Path("again.json"))
+    made, made_again = first.pop("provenance"), again.pop("provenance")
+    assert first == again
+    assert {key for key in made if made[key] != made_again[key]} == {"command", "finished"}
 
 
 def test_a_seeds_run_is_the_same_whatever_seeds_are_trained_beside_it(by_hand: Path) -> None:
@@ -170,7 +172,7 @@ def test_each_run_has_its_own_split_unless_one_is_pinned(by_hand: Path) -> None:
     def tested(**changes: object) -> list[list[int]]:
         write_study(Path("study.yaml"), **changes)
         assert fgbench(f"{SPLIT} --output two.npz") == 0
-        arrays = read_arrays(Path("two.npz"))
+        arrays = read_arrays(Path("two.npz")).arrays
         return [arrays[f"{seed}/test/ids"].tolist() for seed in (0, 1)]
 
     own, pinned = tested(), tested(**{"splits.seed": 7})
@@ -198,7 +200,7 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], str, str]] = {
     "half the splits": (
         cut("splits.npz"),
         TRAIN,
-        "splits.npz: cannot be read (File is not a zip file). Delete",
+        "splits.npz: cannot be read (File is not a zip file). Rebuild it: `rm splits.npz`, then ",
     ),
     "a seed that was not split": (
         lambda: None,
@@ -242,7 +244,7 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], str, str]] = {
         "iris: 200 samples are asked for, 150 exist",
     ),
     "a data set without sizes": (
-        lambda: None,
+        lambda: write_json(Path("iris.json"), read_json(Path("iris.json")) | {"asked_for": "kmnist"}),
         f"{SPLIT} --output run.json".replace("iris --seeds", "kmnist --seeds"),
         "datasets: no sizes for 'kmnist'; accepted: iris, digits",
     ),
@@ -263,7 +265,7 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], str, str]] = {
     ),
     "records that are not there": (
         lambda: None,
-        "tables --runs none.json --times none.json --output run.json",
+        f"{TABLES} --runs none.json --times none.json",
         "none.json: no such file",
     ),
 }
@@ -388,8 +390,11 @@ def test_an_interrupt_ends_training_with_status_130_and_leaves_no_half_result(
 
 
 def test_a_file_of_another_kind_is_named_by_what_it_lacks(by_hand: Path, capsys) -> None:
-    assert fgbench("tables --runs iris.json --times iris.json --output tables") == 1
-    assert "iris.json: is no file of the kind expected, it has no settings, runs" in capsys.readouterr().err
+    assert fgbench(f"{TABLES} --runs iris.json --times iris.json") == 1
+    told = (
+        "iris.json: is no file of the kind expected, it has no dataset, data, model, method, settings, split"
+    )
+    assert told in capsys.readouterr().err
 
 
 def test_a_log_that_cannot_be_written_is_told(by_hand: Path, capsys) -> None:
@@ -411,7 +416,10 @@ def test_a_seed_out_of_range_is_refused(by_hand: Path, seed: str, told: str, cap
 
 
 def test_a_report_wants_samples_and_description_of_every_data_set(by_hand: Path, capsys) -> None:
-    command = "report --config study.yaml --tables nowhere --samples iris.npz iris.npz --metadata iris.json --output x"
+    command = (
+        "report --config study.yaml --tables nowhere --samples iris.npz iris.npz --metadata iris.json "
+        "--provenance none.json --verification none.json --output x"
+    )
     assert fgbench(command) == 1
     assert "2 --samples and 1 --metadata were given" in capsys.readouterr().err
     assert fgbench(command.replace("iris.npz iris.npz", "iris.npz")) == 1
@@ -421,4 +429,4 @@ def test_a_report_wants_samples_and_description_of_every_data_set(by_hand: Path,
 def test_a_mirrors_password_is_kept_out_of_results(by_hand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FGBENCH_MIRROR", "http://user:secret@127.0.0.1:9/")
     assert fgbench("data --config study.yaml --dataset iris --samples new.npz --metadata new.json") == 0
-    assert "secret" not in Path("new.json").read_text(encoding="utf-8")
+    assert b"secret" not in Path("new.json").read_bytes() + Path("new.npz").read_bytes()

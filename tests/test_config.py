@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -20,9 +21,12 @@ from fgbench.config import (
     cells,
     checked,
     chunks,
+    config_sha256,
     data_settings,
     read_config,
     read_yaml,
+    require_places,
+    shown_config,
     split_settings,
 )
 from fgbench.errors import ConfigError
@@ -36,7 +40,10 @@ RATE = "a number above 0, or one for each model, as in mlp: 0.1"
 NAME = "a name of up to 100 letters, digits and _ . + -, as it becomes a folder"
 STAND_INS = "false, or for each data set the list of its stand-ins, as in penguins: [iris]"
 TEXT = "is a text to YAML; write a number: no quotes, and an exponent with a dot and a sign, as in 1.0e-3"
-TOP_KEYS = "results, seeds, seeds_per_job, timed_seeds, data, splits, datasets, models, methods, experiments"
+TOP_KEYS = (
+    "results, references, seeds, seeds_per_job, timed_seeds, data, splits, datasets, models, methods, "
+    "experiments"
+)
 EXPERIMENT_KEYS = "dataset, model, batch_size, optimizer, schedule, target_loss, max_steps, record_every"
 METHOD = {"estimator": "backprop", "learning_rate": 0.5}
 
@@ -49,8 +56,19 @@ def complaints(config: Any) -> list[str]:
     """The lines between the first, which names the config, and the last, which names its manual."""
     with pytest.raises(ConfigError) as caught:
         checked(config, source="study.yaml")
-    first, *lines, last = str(caught.value).splitlines()
-    assert first == "study.yaml does not describe a study:"
+    return lines_of(caught.value, "study.yaml does not describe a study:")
+
+
+def obstacles(config: Any) -> list[str]:
+    """The same of a study that cannot run here."""
+    with pytest.raises(ConfigError) as caught:
+        require_places(config, source="study.yaml")
+    return lines_of(caught.value, "study.yaml: this study cannot run here:")
+
+
+def lines_of(error: ConfigError, expected_first: str) -> list[str]:
+    first, *lines, last = str(error).splitlines()
+    assert first == expected_first
     assert last == "config/config.yaml explains every key."
     return [line.removeprefix("  ") for line in lines]
 
@@ -280,6 +298,23 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
         "none",
         "splits.seed: 'none' is not accepted; accepted: a whole number or null",
     ),
+    # References
+    "a reference given twice": (
+        "references",
+        ["a.json", "a.json"],
+        "references: a.json given more than once; each at most once is accepted",
+    ),
+    "a reference that is no list": (
+        "references",
+        "a.json",
+        "references: 'a.json' is not accepted; accepted: a list",
+    ),
+    "no references, said by nothing": (
+        "references",
+        None,
+        "references: None is not accepted; accepted: a list",
+    ),
+    "references left out": ("references", ABSENT, "missing references"),
     # Other ranges
     "a target of zero": (
         "experiments.0.target_loss",
@@ -500,7 +535,7 @@ def test_results_cannot_lie_in_a_file(tmp_path: Path, below: str) -> None:
     file = tmp_path / "file"
     file.touch()
     results = f"{file}{below}"
-    [complaint] = complaints(tiny_study(results=results))
+    [complaint] = obstacles(tiny_study(results=results))
     assert (
         complaint == f"results: {results!r} cannot be a folder, {str(file)!r} is a file; name another place"
     )
@@ -522,19 +557,43 @@ def without_privileges() -> Iterator[None]:
         os.setresuid(0, 0, 0)
 
 
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that anybody can write, below none that only its owner can enter."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("below", ["", "/results", "/a/b/c"])
-def test_results_cannot_lie_where_nothing_can_be_written(tmp_path: Path, below: str) -> None:
-    complaints({})  # imports what checking needs while that can still be read
-    folder = tmp_path / "read-only"
+def test_results_cannot_lie_where_nothing_can_be_written(reachable: Path, below: str) -> None:
+    obstacles(tiny_study(references=["none"]))  # imports what checking needs while that can still be read
+    folder = reachable / "read-only"
     folder.mkdir(mode=0o555)
-    results = f"{folder}{below}"
     with without_privileges():
-        [complaint] = complaints(tiny_study(results=results))
-    assert complaint.startswith(f"results: {results!r} cannot be written, nor can ")
+        told = obstacles(tiny_study(results=f"{folder}{below}"))
+    assert told == [f"results: {str(folder)!r} cannot be written; make it writable, or name another place"]
+
+
+def test_results_cannot_lie_where_a_part_of_them_cannot_be_written(reachable: Path) -> None:
+    obstacles(tiny_study(references=["none"]))
+    inner = reachable / "results" / "runs"
+    inner.mkdir(parents=True)
+    (reachable / "results").chmod(0o777)
+    with without_privileges():
+        told = obstacles(tiny_study(results=str(reachable / "results")))
+    assert told == [f"results: {str(inner)!r} cannot be written; make it writable, or name another place"]
+
+
+@pytest.mark.parametrize("reference", ["nowhere/reference.json", "."])
+def test_a_reference_has_to_be_there(reference: str) -> None:
+    assert obstacles(tiny_study(references=[reference])) == [
+        f"references: {reference!r} is no file; accepted: files that `fgbench reference` wrote, or []"
+    ]
 
 
 def test_results_can_lie_in_folders_yet_to_be_made(tmp_path: Path) -> None:
-    assert checked(tiny_study(results=str(tmp_path / "a" / "b")))
+    require_places(checked(tiny_study(results=str(tmp_path / "a" / "b"))))
     assert not (tmp_path / "a").exists()
 
 
@@ -625,6 +684,7 @@ RELEVANT = {
 
 IRRELEVANT = {
     "results": "elsewhere",
+    "references": [__file__],
     "seeds": [0, 5],
     "seeds_per_job": 5,
     "timed_seeds": [1],
@@ -730,3 +790,44 @@ def test_an_alias_that_holds_itself_is_refused(tmp_path: Path) -> None:
     path.write_text("seeds: &seeds [*seeds]\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="an alias holds itself"):
         read_config(path)
+
+
+def leaves(value: Any, place: str = "") -> Iterator[str]:
+    """Yield the place of every value, as `tiny_study` takes it, also of an empty list or mapping."""
+    if isinstance(value, dict | list) and value:
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(inner, f"{place}.{key}".lstrip("."))
+    else:
+        yield place
+
+
+DECIDES_NO_NUMBER = {"results", "references", "data.folder", "data.mirrors"}
+
+
+@pytest.mark.parametrize("place", [*leaves(tiny_study())])
+def test_the_hash_of_a_config_leaves_out_where_files_lie_and_nothing_else(place: str) -> None:
+    changed = tiny_study(**{place: "another"})
+    assert changed != tiny_study()
+    assert (config_sha256(changed) == config_sha256(tiny_study())) == (place in DECIDES_NO_NUMBER)
+
+
+def test_the_hash_of_a_config_sees_keys_taken_out_and_put_in() -> None:
+    assert {*leaves(tiny_study())} >= DECIDES_NO_NUMBER
+    for changes in ({"timed_seeds": ABSENT}, {"data.stand_ins": ABSENT}, {"more": 0}, {"data.more": 0}):
+        assert config_sha256(tiny_study(**changes)) != config_sha256(tiny_study())
+
+
+def test_the_order_of_a_configs_keys_plays_no_part_in_its_hash() -> None:
+    backwards = dict(reversed(tiny_study().items()))
+    assert list(backwards) != list(tiny_study())
+    assert config_sha256(backwards) == config_sha256(tiny_study())
+
+
+def test_a_config_is_shown_without_the_passwords_in_its_mirrors() -> None:
+    mirrors = ["https://me:secret@host/data", " http://secret@host", "/folder/me:not-one@home"]
+    config = tiny_study(**{"data.mirrors": mirrors})
+    shown = shown_config(config)
+    assert shown["data"]["mirrors"] == ["https://host/data", "http://host", "/folder/me:not-one@home"]
+    assert config["data"]["mirrors"] == mirrors
+    assert {**shown, "data": None} == {**config, "data": None}
+    assert {**shown["data"], "mirrors": None} == {**config["data"], "mirrors": None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import records
@@ -10,6 +11,7 @@ import records
 from fgbench.findings import (
     Experiment,
     asked,
+    difference_text,
     experiment_findings,
     experiments,
     methods,
@@ -17,8 +19,11 @@ from fgbench.findings import (
     question,
     rates_note,
     timing_note,
+    verdict_lines,
+    verdict_text,
 )
 from fgbench.tables import study_tables
+from fgbench.verification import verification
 
 RUNS = records.run_records()
 TABLES = study_tables(RUNS, records.time_records(RUNS))
@@ -99,12 +104,75 @@ def test_any_number_of_methods_is_told(names: tuple[str, ...]) -> None:
     assert ("nothing is compared" in said) == (len(names) == 1)
 
 
-def test_timing_says_how_many_runs_it_repeats() -> None:
+def test_timing_says_on_what_and_how_many_runs_it_repeats() -> None:
+    assert timing_note(study_tables(RUNS)) == "No run was timed."
+    note = timing_note(TABLES)
+    assert note.startswith("One run at a time on A processor (AVX512), 1 math thread(s), torch 2.13.0.")
+    assert note.endswith("may differ in their last bits: 12 of 12 end at the identical loss.")
+
+
+def test_timing_says_how_far_off_the_runs_are_that_it_does_not_repeat() -> None:
     timings = records.time_records(RUNS)
-    timings[0]["runs"][0]["final_train_loss"] += 0.1
-    note = timing_note(study_tables(RUNS, timings)["times"])
-    assert "11 of 12 end at the identical loss" in note
-    assert timing_note(study_tables(RUNS)["times"]) == "No run was timed."
+    timings[0]["runs"][0]["final_train_loss"] += 3e-7
+    note = timing_note(study_tables(RUNS, timings))
+    assert note.endswith("11 of 12 end at the identical loss; 1 does not (at most 3e-07 nats off).")
+    timings[1]["runs"][0] |= {"final_train_loss": 0.4, "steps": 10}
+    note = timing_note(study_tables(RUNS, timings))
+    assert note.endswith("; 2 do not (at most 0.09 nats off), 1 of them after another number of steps.")
+    timings[1]["runs"][0] |= {"final_train_loss": None}
+    assert "10 of 12 end at the identical loss; 2 do not (at most 3e-07" in timing_note(
+        study_tables(RUNS, timings)
+    )
+
+
+@pytest.mark.parametrize(
+    ("verified", "text"),
+    [
+        (
+            records.verified(RUNS),
+            "Reproduces the reference references/study.json: 36 of 36 runs identical.",
+        ),
+        (
+            records.verified(RUNS, against=RUNS[2:]),
+            "Reproduces the reference references/study.json: 30 of 30 runs identical; 6 more cannot be compared.",
+        ),
+        (
+            records.verified(records.nudged(RUNS, 1e-7), against=RUNS),
+            "Agrees with the reference references/study.json within tolerance: 35 of 36 runs identical and 1 "
+            "within tolerance.",
+        ),
+        (
+            records.verified(records.nudged(RUNS, 1e-3, num_runs=2), against=RUNS),
+            "Does not reproduce the reference references/study.json: 34 of 36 runs identical and 2 different.",
+        ),
+        (
+            records.verified(RUNS[:2], against=RUNS[2:]),
+            "Not verified: none of 6 runs can be compared with the reference references/study.json.",
+        ),
+        (verification(RUNS, {}), "Not verified: the config names no reference to compare with."),
+    ],
+)
+def test_the_verdict_is_said_with_its_counts(verified: Any, text: str) -> None:
+    assert verdict_text(verified) == text
+    assert verdict_lines(verified)[0] == text
+
+
+def test_the_verdicts_lines_name_what_differs_and_what_cannot_be_compared() -> None:
+    _, first, *rest = verdict_lines(records.verified(records.nudged(RUNS, 1e-3), against=RUNS))
+    assert first.startswith(
+        "  penguins/logistic_regression/backprop seed 0: differs; curves part at step 10;"
+    )
+    assert "train_loss 0.79510045 instead of 0.794306144 at step 10 (allowed: 2.1e-06 off)" in first
+    assert rest == []
+    _, missing = verdict_lines(records.verified(RUNS, against=RUNS[2:]))
+    assert missing == (
+        "  penguins/logistic_regression/backprop: not comparable: references/study.json does not hold it"
+    )
+
+
+def test_a_run_that_parts_where_the_reference_keeps_nothing_is_told_by_its_step() -> None:
+    run = {"verdict": "within tolerance", "parts_at_step": 30, "quantities": []}
+    assert difference_text(run) == "within tolerance; curves part at step 30."
 
 
 def test_learning_rates_are_given_with_where_they_come_from() -> None:

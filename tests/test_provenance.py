@@ -1,52 +1,278 @@
-"""Provenance names the versions, the machine and the commit as they are."""
+"""A result says what would be needed to repeat it: commit, code, config, data, software, machine, command."""
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 import os
+import platform
+import shlex
 import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
+from jsonschema import Draft202012Validator
+from studies import fgbench, tables_command, trained_study, write_study
 
 from fgbench import provenance
+from fgbench.config import config_sha256, read_config
+from fgbench.numerics import PINS, can_be_pinned, instruction_set
+from fgbench.provenance import MAKER, study_provenance
+from fgbench.results import read_study, study_sha256
+from fgbench.storage import read_arrays, read_json
+from fgbench.types import Json
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/provenance.schema.yaml").read_text(encoding="utf-8"))
+
+CELL = "iris/logistic_regression/forward_gradient"
+MADE = {
+    "data": ("data/iris.json", None),
+    "samples": ("data/iris.npz", None),
+    "split": ("splits/iris/0.npz", [0, 1]),
+    "train": (f"runs/{CELL}/0.json", [0, 1]),
+    "time": (f"times/{CELL}.json", [0]),
+}
+"""For each kind of result: one, and the seeds of its runs."""
+
+FIELDS = {
+    *("command", "finished", "commit", "dirty", "code_hash", "config_sha256", "seeds", "data", "versions"),
+    *("versions_sha256", "cpu", "instruction_set", "pins", "threads", "os"),
+}
 
 
-def test_versions_are_the_installed_ones() -> None:
-    assert provenance.versions(["torch", "numpy"]) == {
-        "torch": torch.__version__,
-        "numpy": metadata.version("numpy"),
-    }
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with its tables, made now, by a config that names a mirror with a password."""
+    mirrors = {"data.mirrors": ["http://me:secret@127.0.0.1:9/data", " HTTP://also:secret@127.0.0.1:9 "]}
+    results = trained_study(tmp_path_factory.mktemp("provenance") / "results", timed=True, **mirrors)
+    assert fgbench(tables_command(results)) == 0
+    return results
 
 
-def test_the_environment_fits_into_json_and_names_every_package() -> None:
-    environment = provenance.environment()
-    assert json.loads(json.dumps(environment)) == environment
-    assert {"fgbench", "python", "cpu", "platform", "commit", *provenance.PACKAGES} <= environment.keys()
+def made(path: Path) -> Json:
+    about = read_arrays(path).about if path.suffix == ".npz" else read_json(path)
+    return dict(about["provenance"])
 
 
-def test_the_commit_is_that_of_the_checkout() -> None:
-    environment = provenance.environment()
-    folder = os.path.dirname(provenance.__file__)  # noqa: PTH120
-    head = subprocess.run(
-        ["git", "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+@pytest.mark.parametrize("kind", MADE)
+def test_every_result_says_what_made_it(results: Path, kind: str) -> None:
+    place, seeds = MADE[kind]
+    found = made(results / place)
+    assert found.keys() == FIELDS
+    assert found["seeds"] == seeds
+    assert shlex.split(found["command"])[:2] == ["fgbench", "data" if kind == "samples" else kind]
+    assert found["config_sha256"] == config_sha256(read_config(results / "config.yaml"))
+    assert [(one["asked_for"], one["used"]) for one in found["data"]] == [("iris", "iris")]
+    assert found["data"][0]["samples_sha256"] == read_json(results / "data/iris.json")["samples_sha256"]
+
+
+def test_it_names_this_software_and_machine(results: Path) -> None:
+    found = made(results / MADE["train"][0])
+    named = {"torch": torch.__version__, "python": platform.python_version()}
+    named |= {name: metadata.version(name) for name in ("numpy", "scikit-learn", "pandas", "snakemake")}
+    assert found["versions"].items() >= named.items()
+    assert found["cpu"] == provenance.cpu() != ""
+    assert found["instruction_set"] == instruction_set()
+    assert found["pins"] == (PINS if can_be_pinned() else {})
+    assert found["threads"] == torch.get_num_threads() == 1
+    assert platform.release() in found["os"]
+    age = datetime.now(UTC) - datetime.strptime(found["finished"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(
+        tzinfo=UTC
     )
-    if head.returncode == 0:
-        assert environment["commit"] == head.stdout.strip()
-        assert isinstance(environment["dirty"], bool)
-    else:
-        assert environment["commit"] == "not a git checkout"
+    assert timedelta(0) < age < timedelta(hours=1)
+
+
+def test_the_hash_of_versions_is_one_that_anybody_can_compute(results: Path) -> None:
+    found = made(results / MADE["train"][0])
+    text = json.dumps(found["versions"], sort_keys=True, separators=(",", ":"))
+    assert found["versions_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_the_command_it_names_makes_the_result_again(results: Path) -> None:
+    path = results / MADE["train"][0]
+    before, kept = read_json(path), path.rename(path.with_suffix(".kept"))
+    try:
+        assert fgbench(before["provenance"]["command"].removeprefix("fgbench ")) == 0
+        again = read_json(path)
+    finally:
+        kept.replace(path)
+    assert (again["provenance"]["command"], again["runs"]) == (
+        before["provenance"]["command"],
+        before["runs"],
+    )
+    assert again["provenance"]["finished"] > before["provenance"]["finished"]
+
+
+def test_a_command_is_written_as_a_shell_takes_it(tmp_path: Path) -> None:
+    folder = tmp_path / "it's here; $HOME"
+    write_study(tmp_path / "study.yaml")
+    words = ["data", "--config", f"{tmp_path}/study.yaml", "--dataset", "iris"]
+    words += ["--samples", f"{folder}/iris.npz", "--metadata", f"{folder}/iris.json"]
+    assert fgbench(shlex.join(words)) == 0
+    echoed = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {made(folder / 'iris.json')['command']}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert echoed.stdout.splitlines() == ["fgbench", *words]
+
+
+def test_files_of_data_are_named_by_their_content_and_origin(
+    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FGBENCH_MIRROR", str(mirror))
+    sizes = {"datasets.penguins": {"num_train": 9, "num_test": 9}}
+    write_study(tmp_path / "study.yaml", **sizes, **{"data.folder": str(tmp_path / "resources")})
+    command = f"data --config {tmp_path}/study.yaml --dataset penguins --samples {tmp_path}/p.npz"
+    assert fgbench(f"{command} --metadata {tmp_path}/p.json") == 0
+    [data] = made(tmp_path / "p.json")["data"]
+    [file] = data["files"]
+    content = (mirror / "penguins_processed.csv").read_bytes()
+    assert file["name"] == "penguins_processed.csv"
+    assert file["sha256"] == hashlib.sha256(content).hexdigest()
+    assert file["digest"] == hashlib.new(file["algorithm"], content).hexdigest()
+    assert file["origin"] == str(mirror / "penguins_processed.csv")
+
+
+# The checkout
+
+
+@pytest.fixture
+def checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A folder that is taken for the one with this package."""
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    provenance._checkout.cache_clear()
+    yield tmp_path
+    provenance._checkout.cache_clear()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    ran = subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments], capture_output=True, text=True, check=True
+    )
+    return ran.stdout.strip()
+
+
+def found_checkout() -> tuple[str, bool | None]:
+    provenance._checkout.cache_clear()
+    found = provenance.provenance("train", [], config_sha256="")
+    return found["commit"], found["dirty"]
+
+
+def test_the_commit_is_the_checkouts_and_dirty_says_whether_it_was_changed(checkout: Path) -> None:
+    git(checkout, "init", "--quiet")
+    (checkout / "code.py").write_text("a = 1\n", encoding="utf-8")
+    git(checkout, "add", "code.py")
+    git(checkout, "commit", "--quiet", "--message", "one")
+    commit = git(checkout, "rev-parse", "HEAD")
+    assert found_checkout() == (commit, False)
+    (checkout / "code.py").write_text("a = 2\n", encoding="utf-8")
+    assert found_checkout() == (commit, True)
+    git(checkout, "checkout", "--quiet", "code.py")
+    (checkout / "more.py").touch()
+    assert found_checkout() == (commit, True)
+
+
+def test_outside_of_a_checkout_the_commit_says_so(checkout: Path) -> None:
+    assert found_checkout() == ("not a git checkout", None)
 
 
 def test_without_git_the_commit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    environment = provenance.environment()
-    assert environment["commit"] == "not a git checkout"
-    assert environment["dirty"] is None
+    assert found_checkout() == ("not a git checkout", None)
+    provenance._checkout.cache_clear()
 
 
-def test_the_machine_is_this_one() -> None:
+# A study's
+
+
+def test_a_studys_provenance_is_as_its_schema_describes_it(results: Path) -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    written = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
+    assert [error.message for error in Draft202012Validator(SCHEMA).iter_errors(written)] == []
+
+
+def test_a_studys_provenance_names_every_result_once_by_its_path(results: Path) -> None:
+    found = read_json(results / "provenance.json")
+    records = sorted(str(path.relative_to(results)) for path in results.glob("[rt][ui]*s/**/*.json"))
+    assert [line["path"] for line in found["results"]] == sorted([*records, "tables"])
+    assert len(records) == 8 + 4
+    assert found["study_sha256"] == study_sha256(read_study(results)[1])
+    assert found["study_sha256"] == read_json(results / "tables/columns.json")["study_sha256"]
+    assert [one["asked_for"] for one in found["data"]] == ["digits", "iris"]
+    assert found["seeds"] == [0, 1, 2]
+
+
+def test_a_result_leads_back_to_all_that_made_it(results: Path) -> None:
+    """What stands once under `makers`, with the result's own line, is the provenance in the result itself."""
+    found = read_json(results / "provenance.json")
+    for line in found["results"]:
+        if line["path"] != "tables":
+            whole = made(results / line["path"])
+            again = found["makers"][line["maker"]] | {key: line[key] for key in line.keys() & FIELDS}
+            assert again == {key: whole[key] for key in FIELDS - {"data"}}
+            assert all(data in found["data"] for data in whole["data"])
+
+
+def test_results_of_one_maker_name_it_together_and_any_other_thing_makes_another(results: Path) -> None:
+    one = made(results / MADE["train"][0])
+    changes = {
+        "commit": "0" * 40,
+        "dirty": None,
+        "versions": {"torch": "0"},
+        "versions_sha256": "0" * 64,
+        "cpu": "another",
+        "instruction_set": "aarch64",
+        "pins": {"ATEN_CPU_CAPABILITY": "default"},
+        "threads": 2,
+        "os": "another",
+    }
+    assert changes.keys() == {*MAKER}
+    others = {f"{key}.json": one | {key: value} for key, value in changes.items()}
+    later = one | {
+        "finished": "2100-01-01T00:00:00.000000Z",
+        "command": "fgbench train --seeds 5",
+        "seeds": [5],
+    }
+    found = study_provenance({"seeds": [0]}, "0", {"z.json": one, **others, "y.json": later}, "0")
+    maker = {line["path"]: line["maker"] for line in found["results"]}
+    assert len(found["makers"]) == 1 + len(changes)
+    assert maker["z.json"] == maker["y.json"]
+    assert len({maker[name] for name in others} | {maker["z.json"]}) == 1 + len(changes)
+    assert all(found["makers"][maker[f"{key}.json"]][key] == value for key, value in changes.items())
+
+
+def test_the_order_of_results_changes_nothing(results: Path) -> None:
+    one = made(results / MADE["train"][0])
+    several = {"a": one, "b": one | {"cpu": "another"}, "c": copy.deepcopy(one)}
+    backwards = dict(reversed(several.items()))
+    assert study_provenance({"seeds": []}, "0", several, "0") == study_provenance(
+        {"seeds": []}, "0", backwards, "0"
+    )
+
+
+def test_no_result_holds_a_mirrors_password(results: Path) -> None:
+    assert "secret" in (results / "config.yaml").read_text(encoding="utf-8")  # which every job reads
+    leaky = [
+        str(path.relative_to(results))
+        for path in results.rglob("*")
+        if path.is_file() and path.name != "config.yaml" and b"secret" in path.read_bytes()
+    ]
+    assert leaky == []
+    mirrors = read_json(results / "provenance.json")["config"]["data"]["mirrors"]
+    assert mirrors == ["http://127.0.0.1:9/data", "http://127.0.0.1:9"]
+
+
+def test_a_records_machine_is_this_one() -> None:
     machine = provenance.machine()
     assert machine["cores"] == os.cpu_count()
     assert machine["torch"] == torch.__version__

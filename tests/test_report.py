@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import re
+import subprocess
+import sys
+from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 import records
+import yaml
+from jsonschema import Draft202012Validator
 from markupsafe import escape
 
-from fgbench.report import IMAGES_A_CLASS, render
+from fgbench import provenance
+from fgbench.report import IMAGES_A_CLASS, RUNS_SHOWN, render
+from fgbench.storage import write_json
 from fgbench.tables import study_tables
+from fgbench.verification import TOLERANCES, VOLATILE, verification
+
+ROOT = Path(__file__).parents[1]
+RENDERED = "2026-05-06 07:08 UTC"
+RUNS = records.run_records(num_seeds=2)[:4]
+"""One experiment's, two methods at two seeds: a small page."""
 
 HOSTILE = '<script>alert("1")</script>'
 VOID = {"meta", "link", "br", "img", "line"}
@@ -22,8 +38,10 @@ def report(run_records: list[records.Record], *, timed: bool = True, **changes: 
     arguments = {
         "data": records.metadata(),
         "samples": records.samples(),
-        "config": {"seeds": [0, 1], "note": "お <b>"},
-        "environment": {"python": "3.11", "commit": "0123abc", "dirty": None},
+        "config": records.CONFIG,
+        "provenance": records.study_provenance(run_records),
+        "verification": records.verified(run_records),
+        "rendered": RENDERED,
     }
     tables = study_tables(run_records, records.time_records(run_records) if timed else [])
     return render(tables=tables, **(arguments | changes))  # type: ignore[arg-type]
@@ -32,6 +50,32 @@ def report(run_records: list[records.Record], *, timed: bool = True, **changes: 
 @pytest.fixture(scope="module")
 def page() -> str:
     return report(records.run_records())
+
+
+def whole() -> str:
+    """Return a page of every experiment, with charts, images and runs that are not their reference's."""
+    runs = records.run_records(num_seeds=2)
+    return report(runs, verification=records.verified(records.nudged(runs, 1e-3), against=runs))
+
+
+def section(page: str, name: str) -> str:
+    """Return the text of the page's section of that id."""
+    found = page[page.index(f'<section id="{name}"') :]
+    return text_of(found[: found.index("</section>")])
+
+
+def text_of(markup: str) -> str:
+    """Return markup's text; where a tag stood between two words, they may touch."""
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", "", markup)))
+
+
+def cut_out(page: str) -> tuple[str, str]:
+    """Return the page without its marked block, and that block."""
+    before, opening, rest = page.partition('<aside id="dates" data-volatile')
+    block, closing, after = rest.partition("</aside>")
+    assert opening
+    assert closing
+    return before + after, block
 
 
 class Outline(HTMLParser):
@@ -66,6 +110,45 @@ class Outline(HTMLParser):
 
 def test_the_same_records_make_the_same_bytes(page: str) -> None:
     assert report(records.run_records()[::-1]) == page
+
+
+def test_another_process_elsewhere_makes_the_same_bytes(tmp_path: Path) -> None:
+    script = "import sys, test_report; sys.stdout.buffer.write(test_report.whole().encode())"
+    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\naxes.grid: True\n", encoding="utf-8")
+    elsewhere = {
+        "PYTHONHASHSEED": "12345",
+        "TZ": "Asia/Kolkata",
+        "LC_ALL": "C",
+        "LANG": "de_DE.UTF-8",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | elsewhere | {"PYTHONPATH": str(Path(__file__).parent)},
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    )
+    assert ran.stdout.decode() == whole()
+
+
+def test_dates_stand_in_one_marked_block_and_nothing_else_changes_with_them() -> None:
+    first = report(RUNS)
+    later = report(
+        RUNS,
+        provenance=records.study_provenance(RUNS, finished="2027-08-09T10:11:12.131415Z"),
+        rendered="2027-08-09 10:12 UTC",
+    )
+    (page, block), (again, other_block) = cut_out(first), cut_out(later)
+    assert page == again
+    assert block != other_block
+    assert not re.search(r"\d{4}-\d{2}-\d{2}|\b\d{1,2}:\d{2}\b", page)
+    assert first.count("data-volatile") == 1
+    text = text_of(other_block)
+    assert re.search("Results finished ?2027-08-09 10:11 UTC", text)
+    assert RENDERED in text_of(block)
+    assert "2026-01-02 03:04 UTC" in text  # the reference's
 
 
 def test_the_page_is_well_formed_with_unique_ids_and_links_that_lead_somewhere(page: str) -> None:
@@ -162,15 +245,106 @@ def test_licence_citation_part_configuration_and_versions_are_there(page: str) -
         "CC BY 4.0",
         "0123abc",
         "note: お &lt;b&gt;",
+        "torch 2.13.0",
     ):
         assert text in page
     assert "ab" * 32 in page
 
 
+STATES = {
+    "identical": (
+        records.verified(RUNS),
+        "✓",
+        "Reproduces the reference references/study.json: 4 of 4 runs",
+    ),
+    "within-tolerance": (records.verified(records.nudged(RUNS, 1e-7), against=RUNS), "≈", "Agrees with the"),
+    "differs": (records.verified(records.nudged(RUNS, 1e-3), against=RUNS), "≠", "Does not reproduce the"),
+    "not-comparable": (
+        records.verified(RUNS[:2], against=RUNS[2:]),
+        "?",
+        "Not verified: none of 2 runs can be",
+    ),
+    "not-verified": (verification(RUNS, {}), "?", "Not verified: the config names no reference"),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_the_verdict_opens_the_page_by_sign_and_words_and_leads_to_its_details(state: str) -> None:
+    verified, sign, words = STATES[state]
+    page = report(RUNS, verification=verified)
+    header = page[page.index("<header>") : page.index("</header>")]
+    box = header[header.index(f'<p class="verdict {state}">') :]
+    assert f'<span class="sign" aria-hidden="true">{sign}</span>' in box
+    assert words in box
+    assert 'href="#verified"' in box
+    assert words in section(page, "verified")
+    assert Outline(page).open == []
+
+
+def test_what_was_compared_how_and_by_which_command_is_said(page: str) -> None:
+    text = section(page, "verified")
+    assert all(name in text for name in VOLATILE)
+    assert all(str(part) in page for one in TOLERANCES for part in (one.quantity, escape(one.reason)))
+    assert "Times are never compared" in text
+    assert "fgbench verify results --against references/study.json" in text
+    assert "fgbench reference one other" in text
+    unnamed = section(report(RUNS, verification=verification(RUNS, {})), "verified")
+    assert "fgbench verify results --against REFERENCE" in unnamed
+
+
+def test_a_run_that_is_not_the_references_stands_with_both_values_and_what_is_allowed() -> None:
+    page = report(RUNS, verification=STATES["differs"][0])
+    text = section(page, "verified")
+    assert "logistic_regression on penguins, backprop, seed 0: differs; curves part at step 10" in text
+    # from log 3 to 0.49 on a line in two steps of ten: at the first 0.7943, and a thousandth more
+    assert re.search(r"train_loss ?10 ?0\.795100\d* ?0\.794306\d* ?0\.00079 ?2\.1e-06", text)
+    assert "<details open><summary>The runs that are not identical" in page
+    assert "<details open>" not in report(RUNS, verification=STATES["within-tolerance"][0])
+
+
+def test_runs_beyond_the_cap_are_counted_and_those_that_differ_come_first() -> None:
+    runs = records.run_records()
+    slight = records.nudged(runs, 1e-7, num_runs=20)
+    verified = records.verified(records.nudged(slight[::-1], 1e-3)[::-1], against=runs)
+    text = section(report(runs, verification=verified), "verified")
+    assert f"21 runs not identical, {RUNS_SHOWN} shown, {21 - RUNS_SHOWN} more in verification.json" in text
+    assert text.count("; curves part at step 10") == RUNS_SHOWN
+    assert text.index("forward_gradient, seed 3: differs") < text.index("seed 0: within tolerance")
+
+
+def test_cells_that_cannot_be_compared_or_are_missing_are_named() -> None:
+    text = section(report(RUNS, verification=STATES["not-comparable"][0]), "verified")
+    assert "references/study.json does not hold it" in text
+    assert "lacks cells that its references hold: penguins/logistic_regression/forward_gradient." in text
+
+
+def test_makers_say_what_they_share_once_and_which_results_each_made(page: str) -> None:
+    text = section(page, "made")
+    assert text.count("Linux-6.1") == 1
+    assert "Made all 13 results" in text
+    assert re.search(r"Made 7 of 13 results: training and tables Pins ?ATEN_CPU_", text)
+    assert re.search(r"Made 6 of 13 results: times Pins ?none: native", text)
+
+
+def test_every_result_stands_with_its_command_code_config_and_seeds(page: str) -> None:
+    text = section(page, "made")
+    for result in records.study_provenance(records.run_records())["results"]:
+        assert f"{result['path']}{result['command']}" in text
+    assert f"code {'c0de' * 4}; config {'12' * 32}; seeds 0 to 2" in text
+    assert "no seeds" in text
+    assert "34" * 32 in text
+
+
+def test_a_commit_with_changes_or_no_commit_is_told() -> None:
+    made = records.study_provenance(RUNS)
+    made["makers"] = [maker | {"dirty": True} for maker in made["makers"]]
+    assert "0, and changes that were not committed" in section(report(RUNS, provenance=made), "made")
+
+
 def test_a_homepage_that_is_no_web_address_is_no_link() -> None:
     data = records.metadata()
     data["penguins"]["homepage"] = "javascript:alert(1)"
-    assert 'href="javascript' not in report(records.run_records(), data=data)
+    assert 'href="javascript' not in report(RUNS, data=data)
 
 
 def test_hostile_method_names_are_text() -> None:
@@ -180,6 +354,16 @@ def test_hostile_method_names_are_text() -> None:
     assert outline.open == []
     assert not any(tag == "script" for tag, _ in outline.tags)
     assert all(escape(name) in page for name in names)
+
+
+def test_hostile_words_of_provenance_and_references_are_text() -> None:
+    name, escaped = "references/study.json", json.dumps(HOSTILE)[1:-1]
+    verified = json.loads(json.dumps(STATES["differs"][0]).replace(name, escaped))
+    made = json.loads(json.dumps(records.study_provenance(RUNS)).replace("A processor", escaped))
+    made["results"][0] |= {"command": f"fgbench '{HOSTILE}'", "path": HOSTILE}
+    page = report(RUNS, verification=verified, provenance=made)
+    assert not any(tag == "script" for tag, _ in Outline(page).tags)
+    assert page.count(str(escape(HOSTILE))) > 5
 
 
 @pytest.mark.parametrize(("num_seeds", "timed"), [(1, True), (2, False)])
@@ -201,4 +385,43 @@ def test_a_study_whose_every_run_diverged_makes_a_report() -> None:
         record["runs"] = [records.diverged(run) for run in record["runs"]]
     page = report(runs)
     assert "in 0 of 6 runs; 6 diverged." in page
-    assert "nan" not in re.sub(r"<[^>]*>", "", page).lower()
+    assert not re.search(r"\bnan\b", text_of(page).lower())
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A study's provenance as the command `tables` writes it, of two results that were really made."""
+    made = {
+        command: provenance.provenance(
+            command, ["--x"], config_sha256="12" * 32, seeds=seeds, data=[records.metadata()["penguins"]]
+        )
+        for command, seeds in (("train", [0, 1]), ("tables", None))
+    }
+    path: Path = tmp_path_factory.mktemp("study") / "provenance.json"
+    write_json(path, provenance.study_provenance(records.CONFIG, "12" * 32, made, "34" * 32))
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+SCHEMA = Draft202012Validator(
+    yaml.safe_load((ROOT / "workflow/schemas/provenance.schema.yaml").read_text(encoding="utf-8"))
+)
+
+
+def test_the_schema_describes_a_real_provenance_field_by_field(written: Any) -> None:
+    Draft202012Validator.check_schema(SCHEMA.schema)
+    assert [error.message for error in SCHEMA.iter_errors(written)] == []
+    for one in [SCHEMA.schema, *SCHEMA.schema["$defs"].values()]:
+        assert all(value.get("description") for value in one.get("properties", {}).values())
+
+
+def test_the_schema_refuses_a_provenance_that_lacks_a_field_or_has_another(written: Any) -> None:
+    places = [written, written["makers"][0], written["results"][0], written["data"][0]]
+    for holder in [*places, written["data"][0]["files"][0]]:
+        for name in list(holder):
+            value = holder.pop(name)
+            assert not SCHEMA.is_valid(written), f"without {name}"
+            holder[name] = value
+        holder["another"] = 1
+        assert not SCHEMA.is_valid(written)
+        del holder["another"]
+    assert SCHEMA.is_valid(written)

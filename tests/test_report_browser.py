@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 NAMES = ("backprop", "<script>throw 1</script>お" + "long" * 40)
+VERDICTS = ("identical", "within-tolerance", "differs", "not-comparable", "not-verified")
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +46,16 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     runs = records.run_records(methods=NAMES)
+    made = records.study_provenance(runs)
+    made["makers"] = [maker | {"os": "y" * 300} for maker in made["makers"]]
     page = render(
         tables=study_tables(runs, records.time_records(runs)),
         data=records.metadata(),
         samples=records.samples(),
-        config={"note": "x" * 300},
-        environment={"python": "3.11", "platform": "y" * 300},
+        config=records.CONFIG | {"note": "x" * 300},
+        provenance=made,
+        verification=records.verified(records.nudged(runs, 1e-3, num_runs=20), against=runs),
+        rendered="2026-05-06 07:08 UTC",
     )
     path: Path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(page, encoding="utf-8")
@@ -85,7 +90,15 @@ def test_the_page_never_scrolls_sideways(browser: Browser, address: str, width: 
 
 def test_everything_reads_without_javascript(browser: Browser, address: str) -> None:
     page = opened(browser, address, java_script_enabled=False)
-    for name in ("What was found", "Summary", "Training times", "Data", "Glossary"):
+    for name in (
+        "What was found",
+        "Summary",
+        "Training times",
+        "Does a rerun give these numbers?",
+        "Data",
+        "How it was made",
+        "Glossary",
+    ):
         assert page.get_by_role("heading", name=name, exact=True).is_visible()
     assert page.get_by_role("img").count() > 21
     page.get_by_text("All settings").first.click()
@@ -99,8 +112,25 @@ def test_text_stands_out_from_its_ground(browser: Browser, address: str, scheme:
     assert (ground == "#ffffff") == (scheme == "light")
     for selector in ("body", "nav a", "figcaption", ".kicker", "caption"):
         assert contrast(hexadecimal(page, selector, "color"), ground) >= 4.5
-    banner = [hexadecimal(page, ".banner", name) for name in ("color", "backgroundColor")]
-    assert contrast(*banner) >= 4.5
+    for selector in (".banner", ".verdict"):
+        box = [hexadecimal(page, selector, name) for name in ("color", "backgroundColor")]
+        assert contrast(*box) >= 4.5
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_verdict_stands_out_and_is_told_by_more_than_its_colour(
+    browser: Browser, address: str, scheme: str
+) -> None:
+    page = opened(browser, address, color_scheme=scheme)
+    for state in VERDICTS:
+        page.locator(".verdict").evaluate("(box, state) => box.className = `verdict ${state}`", state)
+        ground = hexadecimal(page, ".verdict" if state == "differs" else "body", "backgroundColor")
+        for selector in (".verdict strong", ".verdict .sign", ".verdict a"):
+            assert contrast(hexadecimal(page, selector, "color"), ground) >= 4.5
+        assert contrast(hexadecimal(page, ".verdict", "borderTopColor"), ground) >= 3
+    page.locator(".verdict a").click()
+    assert page.get_by_role("heading", name="Does a rerun give these numbers?").is_visible()
+    assert page.url.endswith("#verified")
 
 
 def test_a_page_printed_from_the_dark_is_light_whole_and_shows_its_details(

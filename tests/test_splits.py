@@ -166,8 +166,8 @@ def test_impossible_sizes_are_refused_with_both_numbers(
 
 def test_splits_of_several_seeds_come_back_from_one_file(tmp_path: Path) -> None:
     splits = {seed: split_of(images(), seed=seed) for seed in (3, 10)}
-    write_arrays(tmp_path / "splits.npz", split_arrays(splits))
-    arrays = read_arrays(tmp_path / "splits.npz")
+    write_arrays(tmp_path / "splits.npz", split_arrays(splits), {})
+    arrays = read_arrays(tmp_path / "splits.npz").arrays
     assert "10/validation/labels" in arrays
     for seed, split in splits.items():
         for part, packed in zip(parts(split), parts(split_from_arrays(arrays, seed)), strict=True):

@@ -1,7 +1,8 @@
-"""A result is written whole or not at all, comes back to the last bit, and is refused by name where it is broken."""
+"""A result is written whole or not at all, comes back to the last bit, and is refused by name where it was changed."""
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from fgbench.errors import ResultError
-from fgbench.storage import read_arrays, read_json, write_arrays, write_json, write_text, write_with
+from fgbench.storage import read_arrays, read_json, rebuild, write_arrays, write_json, write_text, write_with
 
 ARRAYS = {
     "0/inputs": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -25,11 +26,13 @@ ARRAYS = {
     "part": np.array(["train", "test"]),
     "images": np.zeros((2, 28, 28), dtype=np.uint8),
 }
+ABOUT = {"dataset": "iris", "provenance": {"seeds": [0, 1]}, "scale": 0.1}
+WAY_OUT = r"Rebuild it: `rm {path}`, then the study's command again"
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "write_text": lambda path: write_text(path, "new" * 10_000),
     "write_json": lambda path: write_json(path, {"new": "n" * 30_000}),
-    "write_arrays": lambda path: write_arrays(path, {"new": np.zeros(10_000)}),
+    "write_arrays": lambda path: write_arrays(path, {"new": np.zeros(10_000)}, {}),
     "write_with": lambda path: write_with(path, lambda temporary: temporary.write_bytes(b"new" * 10_000)),
 }
 
@@ -68,26 +71,28 @@ def test_equal_mappings_give_the_same_bytes_in_any_order(tmp_path: Path) -> None
 
 
 def test_arrays_come_back_as_they_were_written(tmp_path: Path) -> None:
-    write_arrays(tmp_path / "a.npz", ARRAYS)
+    write_arrays(tmp_path / "a.npz", ARRAYS, ABOUT)
     back = read_arrays(tmp_path / "a.npz")
-    assert list(back) == list(ARRAYS)
+    assert back.about == ABOUT
+    assert list(back.arrays) == list(ARRAYS)
     for name, array in ARRAYS.items():
-        assert back[name].dtype == array.dtype
-        np.testing.assert_array_equal(back[name], array)
+        assert back.arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(back.arrays[name], array)
 
 
 def test_the_same_arrays_give_the_same_bytes_at_any_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_arrays(tmp_path / "a.npz", ARRAYS)
+    write_arrays(tmp_path / "a.npz", ARRAYS, ABOUT)
     monkeypatch.setattr(time, "time", lambda: 2e9)
-    write_arrays(tmp_path / "b.npz", {name: array.copy() for name, array in ARRAYS.items()})
+    backwards = dict(reversed(ABOUT.items()))
+    write_arrays(tmp_path / "b.npz", {name: array.copy() for name, array in ARRAYS.items()}, backwards)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
 def test_arrays_of_objects_are_refused_rather_than_pickled(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Object arrays"):
-        write_arrays(tmp_path / "a.npz", {"x": np.array([None, {}], dtype=object)})
+        write_arrays(tmp_path / "a.npz", {"x": np.array([None, {}], dtype=object)}, {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -236,9 +241,7 @@ BROKEN_JSON = {
 def test_broken_json_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "record.json"
     path.write_bytes(content)
-    with pytest.raises(
-        ResultError, match=r"record\.json: cannot be read \(.*Delete it and run the study again"
-    ):
+    with pytest.raises(ResultError, match=rf"record\.json: cannot be read \(.*{WAY_OUT.format(path=path)}"):
         read_json(path)
 
 
@@ -248,7 +251,8 @@ def test_broken_json_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
 def test_json_that_is_no_mapping_is_refused_by_name(tmp_path: Path, content: str, found: str) -> None:
     path = tmp_path / "record.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(ResultError, match=rf"record\.json: a mapping was expected, {found} found"):
+    complaint = rf"record\.json: a mapping was expected, {found} found\. {WAY_OUT.format(path=path)}"
+    with pytest.raises(ResultError, match=complaint):
         read_json(path)
 
 
@@ -267,11 +271,9 @@ def broken_arrays() -> dict[str, Callable[[bytes], bytes]]:
 @pytest.mark.parametrize("change", broken_arrays().values(), ids=broken_arrays())
 def test_broken_arrays_are_refused_by_name(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "split.npz"
-    write_arrays(path, ARRAYS)
+    write_arrays(path, ARRAYS, ABOUT)
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(
-        ResultError, match=r"split\.npz: cannot be read \(.*Delete it and run the study again"
-    ):
+    with pytest.raises(ResultError, match=rf"split\.npz: cannot be read \(.*{WAY_OUT.format(path=path)}"):
         read_arrays(path)
 
 
@@ -287,3 +289,136 @@ def test_pickled_objects_are_never_read(tmp_path: Path) -> None:
 def test_a_folder_is_no_result(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     with pytest.raises(ResultError, match="cannot be read"):
         read(tmp_path)
+
+
+def test_json_that_was_changed_is_refused_with_both_hashes(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    write_json(path, {"loss": 0.25, "steps": 100})
+    recorded = json.loads(path.read_text(encoding="utf-8"))["sha256"]
+    path.write_text(path.read_text(encoding="utf-8").replace("0.25", "0.24"), encoding="utf-8")
+    with pytest.raises(
+        ResultError, match=rf"was changed after it was written.*{WAY_OUT.format(path=path)}"
+    ) as told:
+        read_json(path)
+    assert f"recorded SHA-256 {recorded}, found " in str(told.value)
+    assert recorded not in str(told.value).partition("found ")[2]
+
+
+JSON_CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "the last bit of a float": lambda value: value.update(loss=math.nextafter(value["loss"], 1)),
+    "a whole number in place of a float": lambda value: value.update(rate=1),
+    "the sign of zero": lambda value: value.update(zero=0.0),
+    "a key more": lambda value: value.update(more=None),
+    "a key less": lambda value: value.pop("loss"),
+    "two entries in another order": lambda value: value["runs"].reverse(),
+    "a character of the hash": lambda value: value.update(sha256="0" + value["sha256"][1:]),
+    "a hash that is none": lambda value: value.update(sha256=None),
+}
+
+
+@pytest.mark.parametrize("change", JSON_CHANGES.values(), ids=JSON_CHANGES)
+def test_no_change_of_json_is_too_small(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = tmp_path / "record.json"
+    write_json(path, {"loss": 0.1, "rate": 1.0, "zero": -0.0, "runs": [{"seed": 0}, {"seed": 1}]})
+    value = json.loads(path.read_text(encoding="utf-8"))
+    change(value)
+    path.write_text(json.dumps(value), encoding="utf-8")
+    with pytest.raises(ResultError, match=r"record\.json: was changed after it was written"):
+        read_json(path)
+
+
+def test_how_json_is_laid_out_plays_no_part(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    value = {"b": [1, [2.5, None]], "a": {"∇": "θ"}}
+    write_json(path, value)
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    assert read_json(path) == value
+
+
+def test_json_without_its_hash_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text('{"seed": 0}', encoding="utf-8")
+    with pytest.raises(ResultError, match=r"is no file of the kind expected, it has no runs, sha256\."):
+        read_json(path, keys=("seed", "runs"))
+
+
+def test_a_reader_can_say_another_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text('{"seed": 0, "sha256": "0"}', encoding="utf-8")
+    with pytest.raises(ResultError, match=r"was changed after it was written.*\. Ask for it again\.$"):
+        read_json(path, way_out="Ask for it again.")
+
+
+def test_json_is_laid_out_for_a_diff(tmp_path: Path) -> None:
+    """Keys in order, a line for each, and for each list of plain values, so that one number changed is one line."""
+    write_json(
+        tmp_path / "a.json", {"b": [1, 0.5, None], "a": {"runs": [{"seed": 0, "curve": [[1, 2], [3]]}]}}
+    )
+    lines = (tmp_path / "a.json").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if "sha256" not in line] == [
+        "{",
+        ' "a": {',
+        '  "runs": [',
+        "   {",
+        '    "curve": [',
+        "     [1, 2],",
+        "     [3]",
+        "    ],",
+        '    "seed": 0',
+        "   }",
+        "  ]",
+        " },",
+        ' "b": [1, 0.5, null],',
+        "}",
+    ]
+    assert len(lines) == 15
+
+
+def test_the_hash_of_arrays_is_over_what_is_said_about_them_too(tmp_path: Path) -> None:
+    path = tmp_path / "split.npz"
+    write_arrays(path, ARRAYS, ABOUT)
+    with np.load(path) as stored:
+        members = {name: stored[name] for name in stored.files}
+    said = json.loads(str(members["about"]))
+    np.savez(path, **{**members, "about": np.array(json.dumps(said | {"dataset": "digits"}))})
+    with pytest.raises(ResultError, match=rf"was changed after it was written.*{WAY_OUT.format(path=path)}"):
+        read_arrays(path)
+    np.savez(path, **{**members, "part": np.array(["train", "train"])})
+    with pytest.raises(ResultError, match=r"split\.npz: was changed after it was written"):
+        read_arrays(path)
+    np.savez(path, **members)
+    assert read_arrays(path).about == ABOUT
+
+
+@pytest.mark.parametrize("about", [None, "[]", "3", '"sha256"', "{}", "{"])
+def test_arrays_of_another_origin_are_refused(tmp_path: Path, about: str | None) -> None:
+    path = tmp_path / "split.npz"
+    np.savez(path, **ARRAYS, **({} if about is None else {"about": np.array(about)}))
+    with pytest.raises(ResultError, match=rf"split\.npz: .*{WAY_OUT.format(path=path)}"):
+        read_arrays(path)
+
+
+def test_no_byte_of_a_result_can_be_changed_unnoticed(tmp_path: Path) -> None:
+    """Whatever byte is turned over, a reader gives what was written, or an error that names the file."""
+    arrays = {"0/ids": np.arange(3), "0/inputs": np.array([[0.5, -1.0]], dtype=np.float32)}
+    write_arrays(tmp_path / "a.npz", arrays, {"dataset": "iris"})
+    write_json(tmp_path / "a.json", {"seed": 0, "loss": [0.5, None], "name": "∇f·v"})
+    readers: dict[str, Callable[[Path], Any]] = {"a.npz": read_arrays, "a.json": read_json}
+    for name, read in readers.items():
+        path, whole = tmp_path / name, (tmp_path / name).read_bytes()
+        before, num_refused = repr(read(path)), 0
+        for place in range(len(whole)):
+            for flipped in (1, 0xFF):
+                path.write_bytes(whole[:place] + bytes([whole[place] ^ flipped]) + whole[place + 1 :])
+                try:
+                    read_again = repr(read(path))
+                except ResultError as error:
+                    read_again, num_refused = str(error), num_refused + 1
+                assert read_again == before or read_again.startswith(f"{path}: ")
+        assert num_refused > len(whole)
+
+
+def test_the_way_to_rebuild_names_the_file_and_the_command() -> None:
+    assert rebuild(Path("results/tables"), "-r ").startswith("Rebuild it: `rm -r results/tables`, then ")
+    assert "make report" in rebuild(Path("a"))
+    assert rebuild(Path("my results/a.json")).startswith("Rebuild it: `rm 'my results/a.json'`, then ")

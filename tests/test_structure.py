@@ -22,12 +22,19 @@ IMPORTS = {module: set(imports_of(tree)) for module, tree in TREES.items()}
 TORCH_FREE = [
     module
     for module in (
+        "__main__",
         "errors",
         "types",
+        "digests",
+        "numerics",
         "sources",
         "storage",
         "config",
         "progress",
+        "provenance",
+        "recovery",
+        "results",
+        "verification",
         "statistics",
         "tables",
         "figures",
@@ -109,7 +116,8 @@ def test_no_imports_go_round_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", family("errors", "types", "seeding", "sources", "progress", "wording", "pins")
+    "module",
+    family("errors", "types", "digests", "numerics", "seeding", "sources", "progress", "wording", "pins"),
 )
 def test_what_all_build_on_builds_on_nothing_but_types_and_errors(module: str) -> None:
     assert IMPORTS[module] <= {"errors", "types"}
@@ -121,6 +129,7 @@ def test_nothing_imports_cli_but_the_entry_point() -> None:
 
 ESTIMATING = set(family("estimators", "training", "cost"))
 TELLING = set(family("statistics", "tables", "figures", "findings", "report"))
+CHECKING = set(family("digests", "storage", "results", "provenance", "verification", "recovery"))
 
 
 @pytest.mark.parametrize(
@@ -139,8 +148,8 @@ def test_training_knows_neither_files_nor_config_nor_report(module: str) -> None
     assert not ({"storage", "config", "cli"} | TELLING) & below(module)
 
 
-@pytest.mark.parametrize("module", sorted(TELLING))
-def test_what_tells_of_results_never_makes_one(module: str) -> None:
+@pytest.mark.parametrize("module", sorted(TELLING | CHECKING))
+def test_what_checks_or_tells_of_results_never_makes_one(module: str) -> None:
     assert not (ESTIMATING | {"cli"}) & below(module)
 
 
@@ -156,7 +165,14 @@ def test_importing_it_imports_no_torch(module: str) -> None:
     assert not any(packages_at_import(inner) & TORCH for inner in reached_at_import(module))
 
 
-@pytest.mark.parametrize("module", sorted(TELLING | set(family("config", "sources", "storage"))))
+@pytest.mark.parametrize("module", sorted(CHECKING))
+def test_what_checks_results_does_not_know_how_they_are_shown(module: str) -> None:
+    assert not TELLING & below(module)
+
+
+@pytest.mark.parametrize(
+    "module", sorted(TELLING | CHECKING - {"provenance"} | set(family("config", "sources", "numerics")))
+)
 def test_nothing_in_it_ever_imports_torch(module: str) -> None:
     imported = {
         alias.name for node in ast.walk(TREES[module]) if isinstance(node, ast.Import) for alias in node.names

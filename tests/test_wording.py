@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
 from fgbench.wording import (
+    address_text,
     count_text,
+    differences_text,
     interval_text,
     joined,
     number_text,
@@ -40,3 +43,32 @@ def test_durations_carry_the_unit_that_fits(seconds: float, text: str) -> None:
 def test_what_cannot_be_known_has_a_sign_of_its_own() -> None:
     assert (ratio_text(math.nan), count_text(math.nan), joined([])) == ("–", "–", "")
     assert percent_text(math.nan) == "–"
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        ("http://me:p@ss:word@host:8000/a?b=c#d", "http://host:8000/a?b=c#d"),
+        ("HTTPS://token@host", "https://host"),
+        (" http://me:secret@host/data ", "http://host/data"),
+        ("http://host/a@b", "http://host/a@b"),
+        ("/folder/me:secret@home", "/folder/me:secret@home"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_shown_without_whoever_may_use_it(address: str, text: str) -> None:
+    assert address_text(address) == text
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "text"),
+    [
+        ({"a": [1, 2]}, {"a": [1, 2]}, ""),
+        ({"a": 1}, {"b": 1}, "a is 1 instead of None, b is None instead of 1"),
+        ({"a": {"b": {"c": 0.1}}}, {"a": {"b": {"c": 0.2}}}, "a.b.c is 0.1 instead of 0.2"),
+        ({"a": {"b": 1}}, {"a": None}, "a is {'b': 1} instead of None"),
+        (0.1 + 0.2, 0.3, "is 0.30000000000000004 instead of 0.3"),
+    ],
+)
+def test_differences_are_told_by_their_place_with_both_values(found: Any, expected: Any, text: str) -> None:
+    assert differences_text(found, expected) == text

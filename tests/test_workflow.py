@@ -46,7 +46,7 @@ def test_every_job_wrote_a_log(done: Checkout) -> None:
     logs = [
         path.relative_to(done.folder / "results/logs") for path in done.folder.glob("results/logs/**/*.log")
     ]
-    jobs = 2 + 4 + 12 + 6 + 1 + 1
+    jobs = 2 + 4 + 12 + 6 + 1 + 1 + 1
     assert len(logs) == jobs
     assert "seed 0: not_reached after 20 steps" in (
         done.folder / "results/logs/runs/iris/mlp/backprop/0.log"
@@ -68,7 +68,7 @@ def test_runs_of_one_seed_share_their_test_examples(done: Checkout) -> None:
     assert len({next(iter(ids)) for (name, _), ids in tested.items() if name == "iris"}) == 3
 
 
-TRAINED = {"train": 12, "time": 6, "tables": 1, "report": 1, "all": 1}
+TRAINED = {"train": 12, "time": 6, "tables": 1, "verify": 1, "report": 1, "all": 1}
 
 
 def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
@@ -83,17 +83,17 @@ def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         pytest.param(lambda study: None, {}, id="nothing"),
         pytest.param(
             lambda study: study["methods"]["backprop"]["learning_rate"].update({"iris/mlp": 0.5}),
-            {"train": 2, "time": 1, "tables": 1, "report": 1, "all": 1},
+            {"train": 2, "time": 1, "tables": 1, "verify": 1, "report": 1, "all": 1},
             id="one cell's rate",
         ),
         pytest.param(
             lambda study: study["experiments"][0].update(batch_size=25),
-            {"train": 4, "time": 2, "tables": 1, "report": 1, "all": 1},
+            {"train": 4, "time": 2, "tables": 1, "verify": 1, "report": 1, "all": 1},
             id="an experiment's batch size",
         ),
         pytest.param(
             lambda study: study["seeds"].append(3),
-            {"split": 2, "train": 6, "tables": 1, "report": 1, "all": 1},
+            {"split": 2, "train": 6, "tables": 1, "verify": 1, "report": 1, "all": 1},
             id="a seed: its chunk alone",
         ),
         pytest.param(
@@ -105,18 +105,18 @@ def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
                     "learning_rate": 0.1,
                 }
             ),
-            {"train": 6, "time": 3, "tables": 1, "report": 1, "all": 1},
+            {"train": 6, "time": 3, "tables": 1, "verify": 1, "report": 1, "all": 1},
             id="a method more",
         ),
         pytest.param(
             lambda study: study["models"].update(mlp={"hidden_widths": [4]}),
-            {"train": 4, "time": 2, "tables": 1, "report": 1, "all": 1},
+            {"train": 4, "time": 2, "tables": 1, "verify": 1, "report": 1, "all": 1},
             id="a model's width",
         ),
         pytest.param(
             lambda study: study["datasets"].update(kmnist={"num_train": 1000, "num_test": 10}),
-            {"report": 1, "all": 1},
-            id="a data set nobody uses: only the report, which shows the config",
+            {"tables": 1, "report": 1, "all": 1},
+            id="a data set nobody uses: only the provenance and the report, which show the config",
         ),
     ],
 )
@@ -130,7 +130,8 @@ def test_a_changed_config_reruns_what_depends_on_it(done: Checkout, change, expe
     ("module", "expected"),
     [
         ("report.py", {"report": 1, "all": 1}),
-        ("tables.py", {"tables": 1, "report": 1, "all": 1}),
+        ("tables.py", {"tables": 1, "verify": 1, "report": 1, "all": 1}),
+        ("verification.py", {"verify": 1, "report": 1, "all": 1}),
         ("cost.py", {"time": 6, "tables": 1, "report": 1, "all": 1}),
         ("estimators.py", TRAINED),
         ("splits.py", {"split": 4, **TRAINED}),
@@ -246,7 +247,9 @@ def test_an_interrupted_study_leaves_nothing_half_written_and_goes_on(tmp_path: 
     assert "Traceback" not in printed
     results = checkout.folder / "results"
     assert not list(results.glob("runs/**/*.json")) + list(results.glob("times/**/*.json"))
-    assert not [path for path in results.rglob(".*") if path.name != ".snakemake_timestamp"]
+    assert not [
+        path for path in results.rglob(".*") if path.name not in {".snakemake_timestamp", ".study.json"}
+    ]
     study["experiments"][0] |= {"max_steps": 20, "record_every": 10}
     printed = checkout.run(study)
     assert checkout.status == 0, printed

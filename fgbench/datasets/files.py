@@ -11,11 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit
 
+from fgbench.digests import file_sha256
 from fgbench.errors import DataError, ResultError
 from fgbench.storage import write_text
 from fgbench.types import VerifiedFile
+from fgbench.wording import address_text
 
 MIRROR_VARIABLE = "FGBENCH_MIRROR"
 
@@ -91,19 +93,19 @@ class Fetcher:
             if path.is_file():
                 found = pooch.file_hash(str(path), alg=file.algorithm)
                 if found == file.digest:
-                    return path, _verified(file, _read_origin(path))
+                    return path, _verified(file, path, _read_origin(path))
                 _log.warning(
                     "%s: the kept copy is damaged (%s %s); it is fetched again", path, file.algorithm, found
                 )
             origin = self._fetch(file)
             with suppress(ResultError):
                 write_text(_origin_path(path), origin + "\n")
+            return path, _verified(file, path, origin)
         except OSError as error:
             raise DataError(
                 f"{path}: cannot be read or written ({_root_cause(error)}). Nothing was left "
                 "half-written; free the space, or make the folder one that can be written, and run again."
             ) from None
-        return path, _verified(file, origin)
 
     def _fetch(self, file: UpstreamFile) -> str:
         """Fetch `file` from the first address that has it; return that address."""
@@ -112,11 +114,11 @@ class Fetcher:
             try:
                 self._fetch_from(address, file)
             except _FetchError as failure:
-                outcomes.append(f"{_shown(address)}: {failure}")
+                outcomes.append(f"{address_text(address)}: {failure}")
                 _log.info("%s: %s", file.name, outcomes[-1])
             else:
-                _log.info("%s: fetched from %s", file.name, _shown(address))
-                return _shown(address)
+                _log.info("%s: fetched from %s", file.name, address_text(address))
+                return address_text(address)
         raise UnavailableError(
             f"{file.name} could not be fetched; expected {file.algorithm} {file.digest}; tried "
             + "; ".join(outcomes),
@@ -191,7 +193,7 @@ class Fetcher:
             if in_span < self.min_bytes_per_s * self.stall_s:
                 stall = f"stalled after {in_all} bytes ({in_span} bytes in {self.stall_s:g} s)"
                 raise _FetchError(stall, may_pass=True, host_is_dead=True)
-            _log.info("%s: %d bytes so far", _shown(url), in_all)
+            _log.info("%s: %d bytes so far", address_text(url), in_all)
             span_end, in_span = time.monotonic() + self.stall_s, 0
 
 
@@ -316,16 +318,14 @@ def _is_http(address: str) -> bool:
     return address.lower().startswith(("http://", "https://"))
 
 
-def _shown(address: str) -> str:
-    """Return `address` without a password, as it may stand in logs and reports."""
-    if not _is_http(address):
-        return address
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def _verified(file: UpstreamFile, origin: str) -> VerifiedFile:
-    return VerifiedFile(name=file.name, algorithm=file.algorithm, digest=file.digest, origin=origin)
+def _verified(file: UpstreamFile, path: Path, origin: str) -> VerifiedFile:
+    return VerifiedFile(
+        name=file.name,
+        algorithm=file.algorithm,
+        digest=file.digest,
+        sha256=file_sha256(path),
+        origin=origin,
+    )
 
 
 def _origin_path(path: Path) -> Path:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fgbench.datasets import Obtained
+from fgbench.digests import arrays_sha256
 from fgbench.errors import ResultError
 from fgbench.types import Json, Samples, VerifiedFile
 
@@ -38,7 +37,7 @@ def samples_to_files(obtained: Obtained) -> tuple[dict[str, NDArray[Any]], Json]
         "licence": samples.licence,
         "citation": samples.citation,
         "files": [asdict(file) for file in samples.files],
-        "samples_sha256": samples_sha256(arrays),
+        "samples_sha256": arrays_sha256(arrays),
     }
     return arrays, metadata
 
@@ -48,7 +47,7 @@ def samples_from(arrays: Mapping[str, NDArray[Any]], metadata: Json) -> Samples:
 
     Raises ResultError where the arrays are not those that the metadata describes, or a field is missing.
     """
-    found, expected = samples_sha256(arrays), metadata.get("samples_sha256")
+    found, expected = arrays_sha256(arrays), metadata.get("samples_sha256")
     if found != expected:
         raise ResultError(
             f"samples of {metadata.get('used')}: the arrays do not belong to their metadata "
@@ -67,20 +66,6 @@ def samples_from(arrays: Mapping[str, NDArray[Any]], metadata: Json) -> Samples:
         )
     except KeyError as error:
         raise ResultError(f"samples of {metadata.get('used')}: {error} is missing. {_REBUILD}") from None
-
-
-def samples_sha256(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Return the SHA-256 of named arrays: their names, types, shapes and values.
-
-    >>> samples_sha256({"labels": np.array([0, 1])}) == samples_sha256({"labels": np.array([1, 0])})
-    False
-    """
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 _REBUILD = "Delete both files and run the study again: only what depends on them is rebuilt."

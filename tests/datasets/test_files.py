@@ -56,6 +56,7 @@ def test_a_file_arrives_from_upstream_with_its_record(
     assert path == resources / "table.csv"
     assert path.read_bytes() == CONTENT
     assert (verified.name, verified.algorithm, verified.digest) == (file.name, algorithm, file.digest)
+    assert verified.sha256 == SHA256
     assert verified.origin == file.url
 
 

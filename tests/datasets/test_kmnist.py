@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fgbench.datasets.files import Fetcher, UnavailableError, UpstreamFile
 from fgbench.datasets.torchvision_ops import load_torchvision
+from fgbench.digests import file_sha256
 from fgbench.types import VerifiedFile
 
 module = importlib.import_module("fgbench.datasets.kmnist")  # the package's own `kmnist` is the function
@@ -97,7 +98,7 @@ def test_the_reader_checks_again(tmp_path: Path) -> None:
     def fetch(file: UpstreamFile) -> tuple[Path, VerifiedFile]:
         path = tmp_path / file.name
         path.write_bytes(gzip.compress(b"something else"))
-        return path, VerifiedFile(file.name, file.algorithm, file.digest, "a test")
+        return path, VerifiedFile(file.name, file.algorithm, file.digest, file_sha256(path), "a test")
 
     with pytest.raises(RuntimeError, match="t10k-images-idx3-ubyte"):
         module.kmnist_t10k(fetch)

@@ -12,6 +12,7 @@ import pytest
 
 from fgbench.datasets.files import Fetcher, UpstreamFile
 from fgbench.datasets.penguins import PENGUINS_PROCESSED, penguins
+from fgbench.digests import file_sha256
 from fgbench.types import VerifiedFile
 
 
@@ -72,7 +73,7 @@ def test_the_reader_checks_again(tmp_path: Path) -> None:
     def fetch(file: UpstreamFile) -> tuple[Path, VerifiedFile]:
         path = tmp_path / file.name
         path.write_text("species,a,b,c,d\n0,1,1,1,1\n")
-        return path, VerifiedFile(file.name, file.algorithm, file.digest, "a test")
+        return path, VerifiedFile(file.name, file.algorithm, file.digest, file_sha256(path), "a test")
 
     with pytest.raises(Exception, match="wrong checksum"):
         penguins(fetch)

@@ -16,18 +16,23 @@ from fgbench.config import (
     data_settings,
     mirrors_hash,
     read_yaml,
+    require_places,
     split_settings,
     write_config,
 )
 from fgbench.errors import FgbenchError
 from fgbench.provenance import versions
+from fgbench.recovery import MARK, mark, mark_owner
+from fgbench.results import run_files
 from fgbench.storage import read_json
 from fgbench.sources import code_hash, folder_hash
 
 try:
     for file in workflow.configfiles:
         read_yaml(Path(file))
-    CONFIG = checked(config, source=", ".join(map(str, workflow.configfiles)))
+    source = ", ".join(map(str, workflow.configfiles))
+    CONFIG = checked(config, source=source)
+    require_places(CONFIG, source=source)
 except FgbenchError as error:
     raise WorkflowError(str(error)) from None
 
@@ -35,6 +40,8 @@ RESULTS = Path(CONFIG["results"])
 # What every job reads. Not an input of theirs: a job hangs, by its params, on its own part of the config alone.
 RESOLVED = RESULTS / "config.yaml"
 CHUNKS = chunks(CONFIG, CONFIG["seeds"])
+# Jobs that outlive a killed Snakemake are known by this.
+os.environ[MARK] = mark()
 
 # Jobs run this very Python, activated or not; --sdm conda brings its own.
 if not workflow.deployment_settings.deployment_method:
@@ -57,11 +64,6 @@ def settings_of(wildcards):
 
 def seeds_of(wildcards):
     return CHUNKS[int(wildcards.chunk)]
-
-
-def cell_files(pattern):
-    """One file a cell."""
-    return [str(RESULTS / pattern).format(**vars(cell)) for cell in cells(CONFIG)]
 
 
 def mirrors_tried(wildcards):

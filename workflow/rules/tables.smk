@@ -3,21 +3,24 @@
 
 rule tables:
     input:
-        runs=[
-            file.replace("CHUNK", str(chunk))
-            for file in cell_files("runs/{dataset}/{model}/{method}/CHUNK.json")
-            for chunk in CHUNKS
+        runs=run_files(RESULTS, CONFIG),
+        times=[
+            RESULTS / f"times/{cell.dataset}/{cell.model}/{cell.method}.json"
+            for cell in cells(CONFIG)
         ],
-        times=cell_files("times/{dataset}/{model}/{method}.json"),
     output:
-        directory(RESULTS / "tables"),
+        tables=directory(RESULTS / "tables"),
+        provenance=RESULTS / "provenance.json",
     log:
         RESULTS / "logs/tables.log",
     conda:
         "../../environment.yml"
     params:
+        config=RESOLVED,
+        values=CONFIG,
         code=code_hash("tables"),
         versions=versions(["pandas", "pyarrow", "scipy"]),
     shell:
-        "python -m fgbench tables --runs {input.runs:q} --times {input.times:q}"
-        " --output {output:q} --log {log:q}"
+        "python -m fgbench tables --config {params.config:q} --runs {input.runs:q}"
+        " --times {input.times:q} --output {output.tables:q} --provenance {output.provenance:q}"
+        " --log {log:q}"

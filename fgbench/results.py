@@ -1,0 +1,168 @@
+"""A study's folder enters; its records leave, each checked to be what its place and the config say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from fgbench.config import Cell, cell_settings, cells, chunks, read_config, split_settings
+from fgbench.digests import json_sha256
+from fgbench.errors import ConfigError, ResultError
+from fgbench.storage import read_json, rebuild
+from fgbench.types import Json
+from fgbench.wording import differences_text, joined
+
+RUN_KEYS = (
+    "dataset",
+    "data",
+    "model",
+    "method",
+    "settings",
+    "split",
+    "samples_sha256",
+    "kinked",
+    "runs",
+    "provenance",
+)
+TIME_KEYS = (*(key for key in RUN_KEYS if key != "kinked"), "machine")
+
+
+def run_files(results: Path, config: Json) -> list[Path]:
+    """Return the place of each run record of a study: a file for each cell and chunk of seeds."""
+    return [
+        results / "runs" / cell.dataset / cell.model / cell.method / f"{chunk}.json"
+        for cell in cells(config)
+        for chunk in chunks(config, config["seeds"])
+    ]
+
+
+def read_study(results: Path) -> tuple[Json, list[Json]]:
+    """Return the config and all run records of the study in a results folder.
+
+    Raises ResultError where there is none or it is not complete, ConfigError where its config was damaged.
+    """
+    source = results / "config.yaml"
+    if not source.is_file():
+        raise ResultError(f"{results}: holds no study (no {source}). Run one: make report CONFIG=…")
+    config = read_config(source)
+    return config, read_runs(run_files(results, config), config)
+
+
+def read_runs(paths: Sequence[Path], config: Json) -> list[Json]:
+    """Return run records, each checked against its place and the config, all of a data set on the same samples.
+
+    Raises ResultError.
+    """
+    records = [read_run_record(path, config) for path in paths]
+    samples: dict[str, tuple[Path, str]] = {}
+    for path, record in zip(paths, records, strict=True):
+        first, expected = samples.setdefault(record["dataset"], (path, record["samples_sha256"]))
+        if record["samples_sha256"] != expected:
+            raise ResultError(
+                f"{path}: was made on other samples of {record['dataset']} than {first}. {rebuild(path)}"
+            )
+    return records
+
+
+def read_run_record(path: Path, config: Json) -> Json:
+    """Return the run record at `…/{dataset}/{model}/{method}/{chunk}.json`.
+
+    Raises ResultError where it is broken, was changed, or holds other runs than those that belong there.
+    """
+    record = read_json(path, keys=RUN_KEYS)
+    cell, chunk = _cell_at(path.parent, path), path.stem
+    by_chunk = {str(number): seeds for number, seeds in chunks(config, config["seeds"]).items()}
+    _require_belonging(path, record, cell, by_chunk.get(chunk, []), config)
+    return record
+
+
+def read_time_record(path: Path, config: Json) -> Json:
+    """Return the timing record at `…/{dataset}/{model}/{method}.json`.
+
+    Raises ResultError where it is broken, was changed, or holds other runs than those that belong there.
+    """
+    record = read_json(path, keys=TIME_KEYS)
+    cell = _cell_at(path.with_suffix(""), path)
+    _require_belonging(path, record, cell, config["timed_seeds"], config)
+    return record
+
+
+def require_split(path: Path, about: Json, *, config: Json, metadata: Json) -> None:
+    """Refuse a file of splits that another data set, other samples or other sizes made.
+
+    Raises ResultError.
+    """
+    expected = split_identity(config, metadata)
+    found = {key: about.get(key) for key in expected}
+    if complaint := differences_text(found, expected):
+        raise ResultError(f"{path}: holds other splits than belong there: {complaint}. {rebuild(path)}")
+
+
+def require_described(path: Path, metadata: Json, dataset: str) -> None:
+    """Refuse a data set's description that is another's.
+
+    Raises ResultError.
+    """
+    if metadata["asked_for"] != dataset:
+        raise ResultError(
+            f"{path}: describes {metadata['asked_for']}, that of {dataset} belongs there. {rebuild(path)}"
+        )
+
+
+def split_identity(config: Json, metadata: Json) -> Json:
+    """Return what decides the splits of a data set: its name, its samples' hash, and their sizes."""
+    dataset, used = metadata["asked_for"], metadata["used"]
+    return {
+        "dataset": dataset,
+        "data": used,
+        "samples_sha256": metadata["samples_sha256"],
+        "split": split_of(config, dataset, used),
+    }
+
+
+def split_of(config: Json, dataset: str, used: str) -> Json:
+    """Return the sizes and the seed of a data set's splits, for the data really used.
+
+    Raises ResultError where the config knows no such data.
+    """
+    settings = split_settings(config, dataset)
+    sizes = settings.pop("sizes")
+    if used not in sizes:
+        raise ResultError(f"{used} is no data set that may stand for {dataset}; accepted: {joined([*sizes])}")
+    return {**sizes[used], **settings}
+
+
+def study_sha256(records: Sequence[Json]) -> str:
+    """Return the hash of all runs of a study, whatever chunks they were trained in."""
+    runs = {f"{cell_name(record)}/{run['seed']}": run for record in records for run in record["runs"]}
+    return json_sha256({name: json_sha256(run) for name, run in runs.items()})
+
+
+def cell_name(record: Mapping[str, str]) -> str:
+    """Return "dataset/model/method"."""
+    return "/".join((record["dataset"], record["model"], record["method"]))
+
+
+def _cell_at(folder: Path, path: Path) -> Cell:
+    names = folder.absolute().parts[-3:]
+    if len(names) < 3:
+        raise ResultError(f"{path}: lies at no place of a study, …/dataset/model/method/chunk.json.")
+    return Cell(*names)
+
+
+def _require_belonging(path: Path, record: Json, cell: Cell, seeds: list[int], config: Json) -> None:
+    """Refuse a record that is not a config's own, of this cell and at these seeds."""
+    _require(path, record, asdict(cell))
+    try:
+        settings, split = cell_settings(config, cell), split_of(config, cell.dataset, record["data"])
+    except (ConfigError, ResultError) as error:
+        raise ResultError(f"{path}: belongs to another study: {error}. {rebuild(path)}") from None
+    found = record | {"seeds": sorted(run["seed"] for run in record["runs"])}
+    _require(path, found, {"settings": settings, "split": split, "seeds": sorted(seeds)})
+
+
+def _require(path: Path, record: Json, expected: Json) -> None:
+    found = {key: record.get(key) for key in expected}
+    if complaint := differences_text(found, expected):
+        raise ResultError(f"{path}: holds other runs than belong there: {complaint}. {rebuild(path)}")

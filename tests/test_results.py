@@ -1,0 +1,464 @@
+"""A result that is not what its place and the config say is refused: the file by name, and the way to rebuild it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from studies import fgbench, tables_command, tiny_study, trained_study
+
+from fgbench.config import read_config
+from fgbench.errors import ConfigError, ResultError
+from fgbench.results import read_run_record, read_runs, read_study, read_time_record, run_files, study_sha256
+from fgbench.storage import read_json, write_json
+from fgbench.types import Json
+
+IRIS = tiny_study()["experiments"][:1]
+CELL = "iris/logistic_regression/backprop"
+OTHER = "iris/logistic_regression/forward_gradient"
+ANOTHER_SEED = {"seeds": [0, 5], "timed_seeds": [5]}
+
+
+@dataclass(frozen=True)
+class Studies:
+    """Results of a study, and of others that differ in one thing each."""
+
+    whole: Path
+    faster: Path
+    smaller: Path
+    pinned: Path
+    reseeded: Path
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Studies:
+    folder = tmp_path_factory.mktemp("studies")
+
+    def iris(name: str, **changes: Any) -> Path:
+        return trained_study(folder / name, **{"experiments": IRIS, **changes})
+
+    whole = trained_study(folder / "whole", timed=True)
+    assert fgbench(tables_command(whole)) == 0
+    assert fgbench(f"verify {whole} --output {whole}/verification.json") == 0
+    return Studies(
+        whole=whole,
+        faster=iris("faster", timed=True, **{"methods.backprop.learning_rate": 0.75}),
+        smaller=iris("smaller", **{"datasets.iris.num_train": 90}),
+        pinned=iris("pinned", **{"splits.seed": 0}),
+        reseeded=iris("reseeded", timed=True, **ANOTHER_SEED),
+    )
+
+
+@pytest.fixture
+def study(studies: Studies, tmp_path: Path) -> Path:
+    """A copy of the whole study's results."""
+    return Path(shutil.copytree(studies.whole, tmp_path / "results"))
+
+
+Change = Callable[[Path, Studies], object]
+
+
+def edit(place: str, change: Callable[[Json], object]) -> Change:
+    """Change what a result holds, and its hash with it: as another version or another hand would write it."""
+
+    def changed(study: Path, _: Studies) -> None:
+        value = read_json(study / place)
+        change(value)
+        write_json(study / place, value)
+
+    return changed
+
+
+def rewrite(place: str, change: Callable[[bytes], bytes]) -> Change:
+    return lambda study, _: (study / place).write_bytes(change((study / place).read_bytes()))
+
+
+def swap(one: str, other: str) -> Change:
+    def swapped(study: Path, _: Studies) -> None:
+        (study / one).rename(study / "kept")
+        (study / other).rename(study / one)
+        (study / "kept").rename(study / other)
+
+    return swapped
+
+
+def from_study(name: str, place: str, origin: str | None = None) -> Change:
+    return lambda study, studies: shutil.copy(getattr(studies, name) / (origin or place), study / place)
+
+
+def digit_changed(content: bytes) -> bytes:
+    """Another last digit of the first training loss, in a file that is as well formed as before."""
+    head, key, tail = content.partition(b'"train_loss": [')
+    number, comma, rest = tail.partition(b",")
+    assert key
+    assert comma
+    return head + key + number[:-1] + (b"1" if number[-1:] != b"1" else b"2") + comma + rest
+
+
+RUN = f"runs/{CELL}/0.json"
+BROKEN_RUNS: dict[str, tuple[Change, str]] = {
+    "a number changed": (rewrite(RUN, digit_changed), "was changed after it was written (recorded SHA-256 "),
+    "cut": (rewrite(RUN, lambda content: content[: len(content) // 2]), "cannot be read ("),
+    "emptied": (rewrite(RUN, lambda _: b""), "cannot be read ("),
+    "a list": (rewrite(RUN, lambda _: b"[]"), "a mapping was expected, a list found"),
+    "another file of the study": (
+        from_study("whole", RUN, "data/iris.json"),
+        "is no file of the kind expected, it has no dataset, data, model, method, settings, split, kinked, runs",
+    ),
+    "swapped between methods": (
+        swap(RUN, f"runs/{OTHER}/0.json"),
+        "holds other runs than belong there: method is 'forward_gradient' instead of 'backprop'. ",
+    ),
+    "swapped between chunks": (swap(RUN, f"runs/{CELL}/1.json"), "seeds is [2] instead of [0, 1]"),
+    "swapped between data sets and models": (
+        swap(RUN, "runs/digits/mlp/backprop/0.json"),
+        "dataset is 'digits' instead of 'iris', model is 'mlp' instead of 'logistic_regression'",
+    ),
+    "from a config with another learning rate": (
+        from_study("faster", RUN),
+        "holds other runs than belong there: settings.learning_rate is 0.75 instead of 0.5. ",
+    ),
+    "from a config with other sizes": (
+        from_study("smaller", RUN),
+        "holds other runs than belong there: split.num_train is 90 instead of 100. ",
+    ),
+    "from a config with a pinned split": (
+        from_study("pinned", RUN),
+        "holds other runs than belong there: split.seed is 0 instead of None. ",
+    ),
+    "from a config with other seeds": (from_study("reseeded", RUN), "seeds is [0] instead of [0, 1]"),
+    "a run given twice": (
+        edit(RUN, lambda record: record["runs"].append(record["runs"][0])),
+        "seeds is [0, 0, 1] instead of [0, 1]",
+    ),
+    "on data that may not stand there": (
+        edit(RUN, lambda record: record.update(data="digits")),
+        "belongs to another study: digits is no data set that may stand for iris; accepted: iris. ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "complaint"), BROKEN_RUNS.values(), ids=BROKEN_RUNS)
+def test_a_run_record_that_is_not_what_belongs_there_is_refused_by_name(
+    study: Path, studies: Studies, capsys: pytest.CaptureFixture[str], change: Change, complaint: str
+) -> None:
+    change(study, studies)
+    with pytest.raises(ResultError) as told:
+        read_study(study)
+    assert str(told.value).startswith(f"{study / RUN}: ")
+    assert complaint in str(told.value)
+    assert str(told.value).endswith(
+        f"Rebuild it: `rm {study / RUN}`, then the study's command again (`make report`, with its CONFIG): "
+        "only what depends on it is done again."
+    )
+    before = {path: path.read_bytes() for path in study.rglob("*") if path.is_file()}
+    for command in (tables_command(study), f"verify {study}"):
+        assert fgbench(command) == 1
+        assert str(told.value) in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in study.rglob("*") if path.is_file()} == before
+
+
+def test_a_record_made_on_other_samples_is_refused_beside_the_first_of_its_data_set(study: Path) -> None:
+    edit(f"runs/{OTHER}/1.json", lambda record: record.update(samples_sha256="0" * 64))(study, None)  # type: ignore[arg-type]
+    with pytest.raises(ResultError) as told:
+        read_study(study)
+    place = study / "runs" / OTHER / "1.json"
+    assert str(told.value).startswith(
+        f"{place}: was made on other samples of iris than {study / RUN}. Rebuild it: `rm {place}`, "
+    )
+
+
+def test_a_file_that_is_missing_is_told_with_the_stage_that_writes_it(study: Path) -> None:
+    (study / RUN).unlink()
+    with pytest.raises(
+        ResultError, match=rf"^{study / RUN}: no such file\. Run the stage that writes it first"
+    ):
+        read_study(study)
+
+
+def test_what_is_told_to_rebuild_a_record_rebuilds_it(study: Path) -> None:
+    before = read_json(study / RUN)
+    rewrite(RUN, digit_changed)(study, None)  # type: ignore[arg-type]
+    (study / RUN).unlink()
+    train = (
+        f"train --config {study}/config.yaml --dataset iris --model logistic_regression --method backprop "
+        f"--seeds 0 1 --splits {study}/splits/iris/0.npz --metadata {study}/data/iris.json --output {study / RUN}"
+    )
+    assert fgbench(train) == 0
+    _, records = read_study(study)
+    assert len(records) == len(run_files(study, read_config(study / "config.yaml"))) == 8
+    assert read_json(study / RUN)["runs"] == before["runs"]
+
+
+TIME = f"times/{CELL}.json"
+BROKEN_TIMES: dict[str, tuple[Change, str]] = {
+    "a number changed": (
+        rewrite(TIME, lambda content: content.replace(b'"load_average": ', b'"load_average": 1')),
+        "was changed after it was written",
+    ),
+    "swapped between methods": (
+        swap(TIME, f"times/{OTHER}.json"),
+        "method is 'forward_gradient' instead of 'backprop'",
+    ),
+    "from a config with another learning rate": (
+        from_study("faster", TIME),
+        "settings.learning_rate is 0.75 instead of 0.5",
+    ),
+    "other seeds": (from_study("reseeded", TIME), "seeds is [5] instead of [0]"),
+    "a run record": (from_study("whole", TIME, RUN), "it has no machine"),
+}
+
+
+@pytest.mark.parametrize(("change", "complaint"), BROKEN_TIMES.values(), ids=BROKEN_TIMES)
+def test_a_timing_record_that_is_not_what_belongs_there_is_refused_by_name(
+    study: Path, studies: Studies, capsys: pytest.CaptureFixture[str], change: Change, complaint: str
+) -> None:
+    change(study, studies)
+    with pytest.raises(ResultError) as told:
+        read_time_record(study / TIME, read_config(study / "config.yaml"))
+    assert str(told.value).startswith(f"{study / TIME}: ")
+    assert complaint in str(told.value)
+    assert f"Rebuild it: `rm {study / TIME}`, then the study's command again" in str(told.value)
+    assert fgbench(tables_command(study)) == 1
+    assert str(told.value) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", [RUN, TIME, "data/iris.json", "provenance.json", "verification.json"])
+def test_every_json_result_carries_its_hash_and_is_refused_when_changed(study: Path, place: str) -> None:
+    path = study / place
+    value = json.loads(path.read_text(encoding="utf-8"))
+    assert len(value["sha256"]) == 64
+    path.write_text(json.dumps(value | {"more": 0}), encoding="utf-8")
+    with pytest.raises(ResultError, match=rf"^{path}: was changed after it was written"):
+        read_json(path)
+
+
+def test_a_record_of_a_cell_that_the_config_no_longer_has_is_refused(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = read_config(study / "config.yaml")
+    elsewhere = study / "runs" / "iris" / "logistic_regression" / "another" / "0.json"
+    elsewhere.parent.mkdir()
+    write_json(elsewhere, read_json(study / RUN) | {"method": "another"})
+    message = rf"^{elsewhere}: belongs to another study: unknown cell 'iris/logistic_regression/another'"
+    with pytest.raises(ResultError, match=message):
+        read_run_record(elsewhere, config)
+    monkeypatch.chdir("/")
+    with pytest.raises(ResultError, match=r"^0\.json: (lies at no place of a study|no such file)"):
+        read_run_record(Path("0.json"), config)
+
+
+def test_a_chunk_that_the_config_does_not_have_is_refused(study: Path) -> None:
+    shutil.copy(study / RUN, study / "runs" / CELL / "2.json")
+    with pytest.raises(
+        ResultError, match=r"2\.json: holds other runs .*: seeds is \[0, 1\] instead of \[\]\."
+    ):
+        read_run_record(study / "runs" / CELL / "2.json", read_config(study / "config.yaml"))
+
+
+def test_a_folder_without_a_study_is_told(tmp_path: Path) -> None:
+    with pytest.raises(
+        ResultError, match=rf"^{tmp_path}: holds no study \(no .*config\.yaml\)\. Run one: make"
+    ):
+        read_study(tmp_path)
+
+
+def test_a_study_whose_config_was_damaged_is_told(study: Path) -> None:
+    config = study / "config.yaml"
+    config.write_text(config.read_text(encoding="utf-8").replace("seeds:", "sedes:"), encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"^{config} does not describe a study:"):
+        read_study(study)
+
+
+TRAIN = (
+    "train --config {study}/config.yaml --dataset iris --model logistic_regression --method backprop "
+    "--seeds 0 1 --splits {splits} --metadata {metadata} --output {study}/run.json"
+)
+SPLIT = (
+    "split --config {study}/config.yaml --dataset iris --seeds 0 1 --samples {samples} "
+    "--metadata {metadata} --output {study}/split.npz"
+)
+BROKEN_INPUTS: dict[str, tuple[str, dict[str, str], str, str]] = {
+    "training by another data set's description": (
+        TRAIN,
+        {"metadata": "whole/data/digits.json"},
+        "whole/data/digits.json",
+        "describes digits, that of iris belongs there",
+    ),
+    "timing by another data set's description": (
+        TRAIN.replace("train", "time"),
+        {"metadata": "whole/data/digits.json"},
+        "whole/data/digits.json",
+        "describes digits, that of iris belongs there",
+    ),
+    "splitting by another data set's description": (
+        SPLIT,
+        {"metadata": "whole/data/digits.json"},
+        "whole/data/digits.json",
+        "describes digits, that of iris belongs there",
+    ),
+    "training on another data set's splits": (
+        TRAIN,
+        {"splits": "whole/splits/digits/0.npz"},
+        "whole/splits/digits/0.npz",
+        "holds other splits than belong there: data is 'digits' instead of 'iris', dataset is 'digits' ",
+    ),
+    "training on splits of other sizes": (
+        TRAIN,
+        {"splits": "smaller/splits/iris/0.npz"},
+        "smaller/splits/iris/0.npz",
+        "holds other splits than belong there: split.num_train is 90 instead of 100. ",
+    ),
+    "training on pinned splits": (
+        TRAIN,
+        {"splits": "pinned/splits/iris/0.npz"},
+        "pinned/splits/iris/0.npz",
+        "holds other splits than belong there: split.seed is 0 instead of None. ",
+    ),
+    "timing on splits of other sizes": (
+        TRAIN.replace("train", "time"),
+        {"splits": "smaller/splits/iris/0.npz"},
+        "smaller/splits/iris/0.npz",
+        "holds other splits than belong there: split.num_train is 90 instead of 100. ",
+    ),
+    "training on samples in place of splits": (
+        TRAIN,
+        {"splits": "whole/data/iris.npz"},
+        "whole/data/iris.npz",
+        "holds other splits than belong there: data is None instead of 'iris'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("command", "given", "path", "complaint"), BROKEN_INPUTS.values(), ids=BROKEN_INPUTS)
+def test_an_input_that_does_not_belong_to_the_cell_is_refused_by_name(
+    study: Path,
+    studies: Studies,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    given: dict[str, str],
+    path: str,
+    complaint: str,
+) -> None:
+    root = studies.whole.parent
+    inputs = {"splits": "splits/iris/0.npz", "metadata": "data/iris.json", "samples": "data/iris.npz"}
+    paths = {key: root / given[key] if key in given else study / place for key, place in inputs.items()}
+    assert fgbench(command.format(study=study, **paths)) == 1
+    told = capsys.readouterr().err
+    assert f": {root / path}: {complaint}" in told
+    assert f"Rebuild it: `rm {root / path}`, then the study's command again" in told
+    assert not (study / "run.json").exists()
+    assert not (study / "split.npz").exists()
+
+
+def test_splits_of_other_samples_are_refused(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit("data/iris.json", lambda metadata: metadata.update(samples_sha256="0" * 64))(study, None)  # type: ignore[arg-type]
+    splits = study / "splits/iris/0.npz"
+    assert fgbench(TRAIN.format(study=study, splits=splits, metadata=study / "data/iris.json")) == 1
+    told = capsys.readouterr().err
+    assert f": {splits}: holds other splits than belong there: samples_sha256 is '" in told
+    assert f"' instead of '{'0' * 64}'. Rebuild it: `rm {splits}`" in told
+
+
+def report_command(study: Path) -> str:
+    return (
+        f"report --config {study}/config.yaml --tables {study}/tables --samples {study}/data/iris.npz "
+        f"--metadata {study}/data/iris.json --provenance {study}/provenance.json "
+        f"--verification {study}/verification.json --output {study}/report.html"
+    )
+
+
+def another_study(place: str) -> Change:
+    """A result as another study has it: with the hash of other runs."""
+    return edit(place, lambda value: value.update(study_sha256="0" * 64))
+
+
+BROKEN_TABLES: dict[str, tuple[Change, str, str, str]] = {
+    "a number in a table changed": (
+        rewrite("tables/runs.csv", lambda content: content.replace(b",40,", b",41,", 1)),
+        "tables/runs.csv",
+        "was changed after it was written",
+        "rm -r {study}/tables",
+    ),
+    "a table swapped for another study's": (
+        rewrite("tables/times.csv", lambda content: content.replace(b"\n", b"\r\n", 1)),
+        "tables/times.csv",
+        "was changed after it was written",
+        "rm -r {study}/tables",
+    ),
+    "a table cut": (
+        rewrite("tables/runs.csv", lambda content: content[:200]),
+        "tables/runs.csv",
+        "was changed after it was written",
+        "rm -r {study}/tables",
+    ),
+    "what says of tables what they are": (
+        rewrite("tables/columns.json", lambda content: content.replace(b"nats", b"bits", 1)),
+        "tables/columns.json",
+        "was changed after it was written (recorded SHA-256 ",
+        "rm -r {study}/tables",
+    ),
+    "provenance of another study": (
+        another_study("provenance.json"),
+        "provenance.json",
+        "tells of other runs than the tables do",
+        "rm {study}/provenance.json",
+    ),
+    "a verdict on another study": (
+        another_study("verification.json"),
+        "verification.json",
+        "tells of other runs than the tables do",
+        "rm {study}/verification.json",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "complaint", "way_out"), BROKEN_TABLES.values(), ids=BROKEN_TABLES
+)
+def test_a_report_is_made_of_one_study_unchanged(
+    study: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Change,
+    path: str,
+    complaint: str,
+    way_out: str,
+) -> None:
+    before = (study / path).read_bytes()
+    change(study, None)  # type: ignore[arg-type]
+    assert (study / path).read_bytes() != before
+    assert fgbench(report_command(study)) == 1
+    told = capsys.readouterr().err
+    assert f"fgbench report: {study / path}: {complaint}" in told
+    assert f"Rebuild it: `{way_out.format(study=study)}`, then the study's command again" in told
+    assert not (study / "report.html").exists()
+
+
+def test_a_studys_hash_is_of_its_runs_alone_whatever_their_chunks_and_order(study: Path) -> None:
+    _, records = read_study(study)
+    before = study_sha256(records)
+    singles = [{**record, "runs": [run]} for record in records for run in record["runs"]]
+    assert study_sha256(singles[::-1]) == before
+    again = [{**record, "provenance": None} for record in records]
+    assert study_sha256(again) == before
+    losses = records[3]["runs"][0]["curve"]["test_loss"]
+    losses[-1] = losses[-1] * (1 + 2**-52)
+    assert study_sha256(records) != before
+
+
+def test_records_are_read_in_the_order_of_their_places(study: Path) -> None:
+    config = read_config(study / "config.yaml")
+    places = run_files(study, config)
+    assert [str(path.relative_to(study)) for path in places[:3]] == [
+        f"runs/{CELL}/0.json",
+        f"runs/{CELL}/1.json",
+        f"runs/{OTHER}/0.json",
+    ]
+    assert {*places} == {*study.glob("runs/*/*/*/*.json")}
+    records = read_runs(places, config)
+    assert [[run["seed"] for run in record["runs"]] for record in records] == [[0, 1], [2]] * 4
