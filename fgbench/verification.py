@@ -120,7 +120,7 @@ def agreed_reference(studies: Mapping[str, tuple[Json, Sequence[Json]]], made: J
         {
             **{key: made[key] for key in ("command", "finished", "config_sha256")},
             "makers": _distinct([{key: one[key] for key in MAKER} for one in provenances]),
-            "data": _distinct([data for one in provenances for data in one["data"]]),
+            "data": _distinct([_without_origins(data) for one in provenances for data in one["data"]]),
         },
     )
     found = verification(again, {first: reference})
@@ -202,6 +202,12 @@ def _worst(verdicts: Sequence[str]) -> str:
     """Return the worst verdict there is; what cannot be compared decides only if nothing can."""
     compared = [verdict for verdict in verdicts if verdict != NOT_COMPARABLE]
     return max(compared, key=_ORDER.index) if compared else NOT_COMPARABLE
+
+
+def _without_origins(data: Json) -> Json:
+    """Return a data set's files by name and content: where one machine had them from is no matter of others."""
+    files = [{key: value for key, value in file.items() if key != "origin"} for file in data["files"]]
+    return data | {"files": files}
 
 
 def _distinct(values: Sequence[Json]) -> list[Json]:
