@@ -234,7 +234,8 @@ def verify(parsed: argparse.Namespace) -> int:
     from fgbench.findings import verdict_lines
     from fgbench.verification import exit_status, verification
 
-    config, records = read_study(_results(parsed.results))
+    made_with, records = read_study(_results(parsed.results))
+    config = read_config(parsed.results) if parsed.results.is_file() else made_with
     against = config["references"] if parsed.against is None else parsed.against
     found = verification(records, {str(path): _reference(Path(path)) for path in against})
     for line in verdict_lines(found):

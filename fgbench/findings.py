@@ -130,7 +130,9 @@ def comparison_text(row: Row) -> str:
 
 def verdict_text(verification: Json) -> str:
     """Return in a sentence whether a study reproduces its references, and how many of its runs do."""
-    counts, named = verification["runs"], [one["name"] for one in verification["references"]]
+    counts = verification["runs"]
+    used = dict.fromkeys(cell["reference"] for cell in verification["cells"] if cell["reference"])
+    named = [*used] or [one["name"] for one in verification["references"]]
     num_open = counts[NOT_COMPARABLE]
     num_runs = sum(counts.values())
     references = f"the reference{'' if len(named) == 1 else 's'} {joined(named)}"
