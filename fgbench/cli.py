@@ -219,11 +219,12 @@ def tables(parsed: argparse.Namespace) -> None:
         _below(path, config): record["provenance"]
         for path, record in zip([*parsed.runs, *parsed.times], [*run_records, *time_records], strict=True)
     }
-    made[_below(parsed.output, config)] = _provenance(parsed, config)
+    own = made[_below(parsed.output, config)] = _provenance(parsed, config)
     study = study_sha256(run_records)
     files = {path.name: file_sha256(path) for path in written}
     write_json(
-        parsed.output / "columns.json", {"columns": COLUMNS, "files_sha256": files, "study_sha256": study}
+        parsed.output / "columns.json",
+        {"columns": COLUMNS, "files_sha256": files, "study_sha256": study, "provenance": own},
     )
     write_json(parsed.provenance, study_provenance(shown_config(config), config_sha256(config), made, study))
     LOG.info("%d tables of %d records in %s", len(COLUMNS), len(run_records), parsed.output)

@@ -18,6 +18,7 @@ from support import skip_or_fail
 
 from fgbench.config import cells, chunks, read_config
 from fgbench.results import read_study, study_sha256
+from fgbench.sources import registered
 from fgbench.storage import read_arrays, read_json
 
 KILLS = 10
@@ -150,20 +151,49 @@ def smoke(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def emulated(smoke: Path) -> dict[str, Path]:
-    """The smoke study, trained on two other processors at once."""
-    if shutil.which("qemu-x86_64") is None:
+def every_drawing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short study of every distribution, one tangent and three, with Adam and momentum, made by hand."""
+    results = tmp_path_factory.mktemp("every") / "results"
+    study = sensitive_study(seeds=[0], timed_seeds=[0], results=str(results))
+    adam = {"name": "adam", "beta1": 0.9, "beta2": 0.999}
+    exponential = {"name": "exponential", "final_fraction": 0.1}
+    experiment = study["experiments"][0] | {"dataset": "iris", "optimizer": {"name": "sgd", "momentum": 0.9}}
+    study["experiments"] = [
+        experiment | {"model": "mlp", "optimizer": adam, "schedule": {"name": "constant"}},
+        experiment | {"model": "logistic_regression", "schedule": exponential},
+    ]
+    drawn = {
+        f"{tangents}-{number}": {"tangents": tangents, "num_tangents": number, "learning_rate": 0.01}
+        for tangents in registered("tangents")
+        for number in (1, 3)
+    }
+    study["methods"] = {"backprop": {"estimator": "backprop", "learning_rate": 0.01}} | {
+        name: {"estimator": "forward_gradient", **options} for name, options in drawn.items()
+    }
+    results.mkdir()
+    (results / "config.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    by_hand(results / "config.yaml", results)
+    return results
+
+
+@pytest.fixture
+def emulator() -> str:
+    """What imitates another processor."""
+    if (path := shutil.which("qemu-x86_64")) is None:
         skip_or_fail("qemu-x86_64 is not installed: apt-get install qemu-user")
-    return {cpu: Path(str(smoke.parent / cpu)) for cpu in ("Haswell", "EPYC-Rome")}
+    return path
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cpu", ["Haswell", "EPYC-Rome"])
-def test_another_processor_gives_the_same_bits(smoke: Path, emulated: dict[str, Path], cpu: str) -> None:
-    elsewhere = emulated[cpu]
+@pytest.mark.parametrize("study", ["smoke", "every_drawing"])
+def test_another_processor_gives_the_same_bits(
+    study: str, cpu: str, emulator: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    here, elsewhere = request.getfixturevalue(study), tmp_path / "results"
     for made in ("data", "splits"):
-        shutil.copytree(smoke / made, elsewhere / made)
-    study = yaml.safe_load((smoke / "config.yaml").read_text(encoding="utf-8"))
-    (elsewhere / "config.yaml").write_text(yaml.safe_dump(study | {"results": str(elsewhere)}))
-    by_hand(elsewhere / "config.yaml", elsewhere, "qemu-x86_64", "-cpu", cpu)
-    assert study_sha256(read_study(elsewhere)[1]) == study_sha256(read_study(smoke)[1])
+        shutil.copytree(here / made, elsewhere / made)
+    config = yaml.safe_load((here / "config.yaml").read_text(encoding="utf-8"))
+    (elsewhere / "config.yaml").write_text(yaml.safe_dump(config | {"results": str(elsewhere)}))
+    by_hand(elsewhere / "config.yaml", elsewhere, emulator, "-cpu", cpu)
+    assert study_sha256(read_study(elsewhere)[1]) == study_sha256(read_study(here)[1])
