@@ -151,6 +151,8 @@ def verdict_text(verification: Json) -> str:
 def verdict_lines(verification: Json) -> list[str]:
     """Return the verdict, then a line for each cell that cannot be compared and each run that is not identical."""
     lines = [verdict_text(verification)]
+    if verification["verdict"] in (WITHIN, DIFFERS):
+        lines += [f"  made otherwise than {one}" for one in verification["made_otherwise"]]
     for cell in verification["cells"]:
         name = f"{cell['dataset']}/{cell['model']}/{cell['method']}"
         if cell["reason"] and verification["references"]:

@@ -98,6 +98,7 @@ def verification(records: Sequence[Json], references: Mapping[str, Json]) -> Jso
             for name, reference in references.items()
         ],
         "absent": _absent(cells, references),
+        "made_otherwise": _made_otherwise(records, cells, references),
         "study_sha256": study_sha256(records),
     }
 
@@ -182,6 +183,8 @@ def example_share(curve: Json, batch_size: int) -> float:
     return float(max(first - last, 0.0) / num_steps / batch_size)
 
 
+_ARITHMETIC = ("versions", "pins", "threads")
+
 _KEPT = (
     "seed",
     "sha256",
@@ -236,6 +239,21 @@ def _absent(cells: Sequence[Json], references: Mapping[str, Json]) -> list[str]:
         for known in held
         if not here & {(known[key], known["model"], known["method"]) for key in ("dataset", "data")}
     )
+
+
+def _made_otherwise(
+    records: Sequence[Json], cells: Sequence[Json], references: Mapping[str, Json]
+) -> list[str]:
+    """Return in what software and arithmetic the study was made otherwise than the references it is compared with."""
+    used = {cell["reference"] for cell in cells} & set(references)
+    made = [{key: record["provenance"][key] for key in _ARITHMETIC} for record in records]
+    return [
+        f"{name}: {complaint}"
+        for name in sorted(used)
+        for maker in references[name]["made"].get("makers", [])[:1]
+        for here in _distinct(made)
+        if (complaint := differences_text(here, {key: maker[key] for key in _ARITHMETIC}))
+    ]
 
 
 def _kept(run: Json) -> Json:

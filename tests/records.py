@@ -57,7 +57,11 @@ def run_records(*, methods: tuple[str, ...] = METHODS, num_seeds: int = 6) -> li
                 "settings": _settings(rank) | {"model": {"name": model}},
             }
             half = (num_seeds + 1) // 2
-            records += [cell | {"runs": chunk} for chunk in (runs[:half], runs[half:]) if chunk]
+            records += [
+                cell | {"runs": chunk, "provenance": made("train")}
+                for chunk in (runs[:half], runs[half:])
+                if chunk
+            ]
     return records
 
 

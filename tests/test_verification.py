@@ -426,6 +426,17 @@ def test_after_many_steps_more_examples_may_be_classified_otherwise(study: Study
     assert loss_tolerance(500_000, 0, 0) == pytest.approx(0.0596, abs=1e-4)
 
 
+def test_other_software_or_arithmetic_is_named_where_the_numbers_are_not_identical(
+    study: Study, reference: Json
+) -> None:
+    assert study.verified(reference)["made_otherwise"] == []
+    reference["made"]["makers"][0]["versions"]["torch"] = "1.0"
+    reference["made"]["makers"][0]["cpu"] = "another, which pinned arithmetic does not notice"
+    [told] = study.verified(reference)["made_otherwise"]
+    assert told.startswith("reference 1: versions.torch is ")
+    assert told.endswith(" instead of '1.0'")
+
+
 # Ends
 
 
