@@ -1,7 +1,7 @@
 """An environment enters; one that pins the arithmetic of torch, MKL, oneDNN, NumPy and OpenBLAS leaves.
 
 These libraries choose their kernels by the processor, and another kernel rounds otherwise. Held to AVX2 and one
-thread they give the same bits on every x86-64-v3 processor (Haswell, Zen and later), at 1.00 to 1.06 times the time.
+thread they give the same bits on every x86-64-v3 processor (Haswell, Zen and later); tests/test_same_bits.py proves it.
 All of it is read when the libraries are loaded: `fgbench.__main__` sets it before anything imports them, and so does
 the tests' conftest. Commands that measure time run native, in one thread too.
 """

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from fgbench.config import cells, chunks, read_config
 from fgbench.results import study_sha256
 
 ROOT = Path(__file__).parents[1]
@@ -120,3 +121,41 @@ class Checkout:
         """Run records by their path."""
         paths = sorted(self.folder.glob(pattern))
         return {str(path.relative_to(self.folder)): json.loads(path.read_text("utf-8")) for path in paths}
+
+
+def by_hand(config: Path, results: Path, *launcher: str) -> str:
+    """Train a study by the commands themselves, all in one process; return what it printed.
+
+    Data and splits are taken from `results` where they are there.
+    """
+    study = read_config(config)
+    commands = []
+    for dataset in dict.fromkeys(cell.dataset for cell in cells(study)):
+        samples, metadata = results / f"data/{dataset}.npz", results / f"data/{dataset}.json"
+        here = ["--config", config, "--dataset", dataset, "--metadata", metadata]
+        if not metadata.exists():
+            commands.append(["data", *here, "--samples", samples])
+        for chunk, seeds in chunks(study, study["seeds"]).items():
+            splits = results / f"splits/{dataset}/{chunk}.npz"
+            seeds_given = ["--seeds", *seeds]
+            if not splits.exists():
+                commands.append(["split", *here, *seeds_given, "--samples", samples, "--output", splits])
+            for cell in (cell for cell in cells(study) if cell.dataset == dataset):
+                named = ["--model", cell.model, "--method", cell.method, "--splits", splits]
+                record = results / f"runs/{dataset}/{cell.model}/{cell.method}/{chunk}.json"
+                commands.append(["train", *here, *named, *seeds_given, "--output", record])
+    words = [[str(word) for word in command] for command in commands]
+    script = (
+        "import os, sys\nfrom fgbench.numerics import set_numerics\nset_numerics(os.environ, native=False)\n"
+        f"from fgbench.cli import main\nsys.exit(any([main(words) for words in {words!r}]))"
+    )
+    ran = subprocess.run(
+        [*launcher, sys.executable, "-c", script],
+        cwd=ROOT,
+        env=os.environ | {"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stderr
