@@ -18,22 +18,23 @@ help: ## list these targets
 
 report: $(VENV)/installed ## train the study in CONFIG and render its report
 	@$(FGBENCH) check --config $(CONFIG)
-	@$(FGBENCH) unlock --config $(CONFIG)
+	@$(FGBENCH) prepare --config $(CONFIG)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 	@$(FGBENCH) summary --config $(CONFIG)
 
 smoke: ## the same six combinations, tiny
 	@$(MAKE) report CONFIG=config/smoke.yaml
 
-verify: $(VENV)/installed ## does the study in CONFIG reproduce its references? exit 0 if so, 1 or 2 if not
+verify: $(VENV)/installed ## fail unless the study in CONFIG reproduces its references
 	@$(FGBENCH) verify $(CONFIG)
 
 TWICE := build/reference
 reference: $(VENV)/installed ## train the study in CONFIG twice; write the file REFERENCE if both agree
 	@test -n "$(REFERENCE)" || { echo "name the file to write: make reference REFERENCE=references/mine.json"; exit 1; }
-	rm -rf $(TWICE)
-	for run in first second; do $(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) \
-	  --config results=$(TWICE)/$$run references=[] --until train || exit 1; done
+	for run in first second; do \
+	  $(FGBENCH) prepare --config $(CONFIG) --into $(TWICE)/$$run && rm -rf $(TWICE)/$$run/runs && \
+	  $(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --config results=$(TWICE)/$$run references=[] \
+	  --until train || exit 1; done
 	$(FGBENCH) reference $(TWICE)/first $(TWICE)/second --output $(REFERENCE)
 
 test: lint ## linters, then every test
@@ -47,7 +48,8 @@ lint: $(VENV)/installed-test ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/snakemake --lint
 
 system: ## on Debian, as root: the browser, fonts and emulator that some tests need, where missing
-	@command -v chromium qemu-x86_64 setpriv > /dev/null && fc-list | grep -q NotoSansCJK \
+	@command -v chromium > /dev/null && command -v qemu-x86_64 > /dev/null && command -v setpriv > /dev/null \
+	  && fc-list | grep -q NotoSansCJK \
 	  || { export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends \
 	  chromium fontconfig fonts-noto-cjk git make python3-venv qemu-user util-linux > /dev/null; }
 

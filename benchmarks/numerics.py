@@ -61,10 +61,12 @@ def main(results: Path) -> None:
         ran = subprocess.run(
             [sys.executable, __file__, "--worker", str(results)],
             env=environment | variables,
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
-            check=True,
+            check=False,
         )
+        if ran.returncode:
+            sys.exit(f"{results}: no finished study could be trained again (`make smoke` makes one)")
         found = json.loads(ran.stdout)
         counts = {verdict: count for verdict, count in found["runs"].items() if count}
         print(f"{name}: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}", flush=True)

@@ -25,6 +25,7 @@ from fgbench.config import (
     require_places,
     shown_config,
     split_settings,
+    write_config,
 )
 from fgbench.digests import file_sha256
 from fgbench.errors import ConfigError, FgbenchError, ResultError
@@ -90,19 +91,23 @@ def check(parsed: argparse.Namespace) -> None:
     """Check a config, and that its study can run here; say what study it describes."""
     config = read_config(parsed.config)
     require_places(config, source=str(parsed.config))
+    for path in config["references"]:
+        _reference(Path(path))
     num_cells, num_seeds = len(cells(config)), len(config["seeds"])
     LOG.info(
         "%s: %d cells at %d seeds, results in %s", parsed.config, num_cells, num_seeds, config["results"]
     )
 
 
-def unlock(parsed: argparse.Namespace) -> None:
-    """Clear what a killed study left: its lock, orphaned jobs, temporary files; refuse while it is at work."""
+def prepare(parsed: argparse.Namespace) -> None:
+    """Make a study's folder ready: write its config, clear what a killed study left, respect one at work."""
     from fgbench.recovery import clear_leftovers
 
-    results = Path(read_config(parsed.config)["results"])
+    config = read_config(parsed.config)
+    results = Path(parsed.into or config["results"])
     for sentence in clear_leftovers(Path.cwd(), results, config=parsed.config):
         LOG.warning("%s", sentence)
+    write_config(results / "config.yaml", config | {"results": str(results)})
 
 
 def summary(parsed: argparse.Namespace) -> None:
@@ -111,6 +116,7 @@ def summary(parsed: argparse.Namespace) -> None:
 
     results = Path(read_config(parsed.config)["results"])
     LOG.info("%s", verdict_text(read_json(results / "verification.json", keys=VERIFICATION_KEYS)))
+    _unchanged_tables(results / "tables")
     LOG.info("The report: %s", results / "report.html")
 
 
@@ -235,8 +241,7 @@ def verify(parsed: argparse.Namespace) -> int:
     from fgbench.findings import verdict_lines
     from fgbench.verification import exit_status, verification
 
-    made_with, records = read_study(_results(parsed.results))
-    config = read_config(parsed.results) if parsed.results.is_file() else made_with
+    config, records = _study(parsed.results)
     against = config["references"] if parsed.against is None else parsed.against
     found = verification(records, {str(path): _reference(Path(path)) for path in against})
     for line in verdict_lines(found):
@@ -251,7 +256,7 @@ def reference(parsed: argparse.Namespace) -> None:
     """Write what later studies are compared with, after two independent runs of a study agree bit by bit."""
     from fgbench.verification import agreed_reference
 
-    studies = {str(folder): read_study(_results(folder)) for folder in (parsed.first, parsed.second)}
+    studies = {str(folder): _study(folder) for folder in (parsed.first, parsed.second)}
     write_json(parsed.output, agreed_reference(studies, _provenance(parsed, studies[str(parsed.first)][0])))
     LOG.info("%s: written, two independent runs agree", parsed.output)
 
@@ -365,15 +370,19 @@ def _tables(folder: Path) -> tuple[dict[str, pd.DataFrame], str]:
     """Return a study's tables, none changed since it was written, and the hash of the study they tell of."""
     from fgbench.tables import COLUMNS, table_from_csv
 
+    study = _unchanged_tables(folder)
+    return {name: table_from_csv(name, folder / f"{name}.csv") for name in COLUMNS}, study
+
+
+def _unchanged_tables(folder: Path) -> str:
+    """Check that every file of tables is as it was written; return the hash of the study they tell of."""
     way_out = rebuild(folder, "-r ")
     described = read_json(folder / "columns.json", keys=("files_sha256", "study_sha256"), way_out=way_out)
-    tables = {}
-    for name in COLUMNS:
-        path = folder / f"{name}.csv"
-        if path.is_file() and file_sha256(path) != described["files_sha256"].get(path.name):
-            raise ResultError(f"{path}: was changed after it was written. {way_out}")
-        tables[name] = table_from_csv(name, path)
-    return tables, described["study_sha256"]
+    for name, recorded in described["files_sha256"].items():
+        path = folder / name
+        if not path.is_file() or file_sha256(path) != recorded:
+            raise ResultError(f"{path}: was changed or removed after it was written. {way_out}")
+    return str(described["study_sha256"])
 
 
 def _of_study(path: Path, keys: Sequence[str], study: str) -> Json:
@@ -384,9 +393,18 @@ def _of_study(path: Path, keys: Sequence[str], study: str) -> Json:
     return found
 
 
-def _results(path: Path) -> Path:
-    """Return a study's folder of results, given it or the study's config."""
-    return Path(read_config(path)["results"]) if path.is_file() else path
+def _study(path: Path) -> tuple[Json, list[Json]]:
+    """Return a study's config and run records, given its folder of results or its config."""
+    if not path.is_file():
+        return read_study(path)
+    config = read_config(path)
+    made_with, records = read_study(Path(config["results"]))
+    if config_sha256(made_with) != config_sha256(config):
+        raise ResultError(
+            f"{config['results']}: was made with another config than {path} is now. Run it first: "
+            f"make report CONFIG={path}"
+        )
+    return config, records
 
 
 def _reference(path: Path) -> Json:
@@ -510,6 +528,7 @@ _ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "tables": _file("--tables", "the folder of tables"),
     "provenance": _file("--provenance", "what made the study, .json"),
     "verification": _file("--verification", "whether the study reproduces its references, .json"),
+    "into": _file("--into", "the folder of results; without it, the config's", required=False),
     "output": _file("--output", "where to write the result"),
     "results": _folder("results", "a study's folder of results, or its config"),
     "first": _folder("first", "a study's folder of results, or its config"),
@@ -535,7 +554,7 @@ _CELL_EXAMPLE = (
 
 _COMMANDS: tuple[tuple[Callable[[argparse.Namespace], int | None], tuple[str, ...], str], ...] = (
     (check, ("config",), "--config config/config.yaml"),
-    (unlock, ("config",), "--config config/config.yaml"),
+    (prepare, ("config", "into"), "--config config/config.yaml"),
     (
         data,
         ("config", "dataset", "samples", "metadata"),

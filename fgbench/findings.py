@@ -152,7 +152,9 @@ def verdict_lines(verification: Json) -> list[str]:
     """Return the verdict, then a line for each cell that cannot be compared and each run that is not identical."""
     lines = [verdict_text(verification)]
     if verification["verdict"] in (WITHIN, DIFFERS):
-        lines += [f"  made otherwise than {one}" for one in verification["made_otherwise"]]
+        lines.append(f"  {why_text(verification)}")
+    if absent := verification["absent"]:
+        lines.append(f"  not in this study, but in its references: {', '.join(absent)}")
     for cell in verification["cells"]:
         name = f"{cell['dataset']}/{cell['model']}/{cell['method']}"
         if cell["reason"] and verification["references"]:
@@ -163,6 +165,13 @@ def verdict_lines(verification: Json) -> list[str]:
             if run.get("quantities")
         ]
     return lines
+
+
+def why_text(verification: Json) -> str:
+    """Return what may have made runs come out otherwise: other software, another arithmetic, or neither."""
+    if otherwise := verification["made_otherwise"]:
+        return f"Made otherwise than its reference, which may be why: {'; '.join(otherwise)}."
+    return "Made with its reference's software and arithmetic: the code, or this processor, makes the difference."
 
 
 def difference_text(run: Json) -> str:

@@ -34,7 +34,7 @@ NATIVE_COMMANDS = frozenset({"time"})
 def set_numerics(environment: MutableMapping[str, str], *, native: bool) -> None:
     """Set one thread, and the pins where they can be had; a native environment is freed of them."""
     environment.update(THREADS)
-    for name in PINS:
+    for name in (*PINS, "NPY_ENABLE_CPU_FEATURES"):  # NumPy refuses the latter beside its pin
         environment.pop(name, None)
     if not native and can_be_pinned():
         environment.update(PINS)

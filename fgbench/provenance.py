@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -141,15 +142,23 @@ def cpu() -> str:
 @cache
 def _checkout() -> Json:
     """Return this package's commit, and whether its files differ from it."""
+    if shutil.which("git") is None:
+        return {"commit": "unknown: there is no git", "dirty": None}
     commit = _git("rev-parse", "HEAD")
-    dirty = bool(_git("status", "--porcelain")) if commit else None
-    return {"commit": commit or "not a git checkout", "dirty": dirty}
+    if commit is None:
+        return {"commit": "not a git checkout", "dirty": None}
+    # A stranger's own config beside the code is no change of it; a new module is.
+    changes = [
+        _git("status", "--porcelain", "--untracked-files=no"),
+        _git("status", "--porcelain", "--", *(f":/{place}" for place in ("fgbench", "report", "workflow"))),
+    ]
+    return {"commit": commit, "dirty": None if None in changes else any(changes)}
 
 
-def _git(*arguments: str) -> str:
-    """Return what git prints of this package's checkout, or nothing where there is none."""
+def _git(*arguments: str) -> str | None:
+    """Return what git prints of this package's checkout, or None where it fails."""
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return ""
+        return None

@@ -155,7 +155,7 @@ class Reproduction:
     differences: Differences | None
     tolerances: Sequence[Tolerance]
     absent: Sequence[str]
-    made_otherwise: Sequence[str]
+    why: str
     references: Sequence[Reference]
     command: str
 
@@ -523,7 +523,7 @@ def _reproduction(verification: Json, tables: Tables, config: Json) -> Reproduct
         differences=_differences(cells),
         tolerances=TOLERANCES,
         absent=verification["absent"],
-        made_otherwise=verification["made_otherwise"],
+        why=findings.why_text(verification),
         references=[_reference(one) for one in verification["references"]],
         command=shlex.join(["fgbench", "verify", config["results"], "--against", *(names or ["REFERENCE"])]),
     )

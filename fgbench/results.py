@@ -45,8 +45,20 @@ def read_study(results: Path) -> tuple[Json, list[Json]]:
     source = results / "config.yaml"
     if not source.is_file():
         raise ResultError(f"{results}: holds no study (no {source}). Run one: make report CONFIG=…")
-    config = read_config(source)
-    return config, read_runs(run_files(results, config), config)
+    try:
+        config = read_config(source)
+    except ConfigError as error:
+        raise ResultError(
+            f"{error}\n{source} is broken, or another version of fgbench wrote it: run the study again (make report, "
+            f"with its CONFIG), after `rm -r {results}` if that does not mend it."
+        ) from None
+    files = run_files(results, config)
+    if missing := [path for path in files if not path.is_file()]:
+        raise ResultError(
+            f"{results}: the study is not complete, {len(missing)} of {len(files)} run records are missing "
+            f"({missing[0]} …). `make report`, with its CONFIG, goes on with it."
+        )
+    return config, read_runs(files, config)
 
 
 def read_runs(paths: Sequence[Path], config: Json) -> list[Json]:
@@ -96,7 +108,10 @@ def require_split(path: Path, about: Json, *, config: Json, metadata: Json) -> N
     expected = split_identity(config, metadata)
     found = {key: about.get(key) for key in expected}
     if complaint := differences_text(found, expected):
-        raise ResultError(f"{path}: holds other splits than belong there: {complaint}. {rebuild(path)}")
+        raise ResultError(
+            f"{path}: holds other splits than belong there: {complaint}. Name the right file; or, if this should be "
+            f"it: {rebuild(path)}"
+        )
 
 
 def require_described(path: Path, metadata: Json, dataset: str) -> None:
@@ -106,7 +121,8 @@ def require_described(path: Path, metadata: Json, dataset: str) -> None:
     """
     if metadata["asked_for"] != dataset:
         raise ResultError(
-            f"{path}: describes {metadata['asked_for']}, that of {dataset} belongs there. {rebuild(path)}"
+            f"{path}: describes {metadata['asked_for']}, that of {dataset} is needed. Name the right file; or, if this "
+            f"should be it: {rebuild(path)}"
         )
 
 

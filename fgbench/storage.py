@@ -144,9 +144,8 @@ def _reading(path: Path, way_out: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise ResultError(
-            f"{path}: no such file. Run the stage that writes it first (see `fgbench --help`)."
-        ) from None
+        first = "Run the stage that writes it first (see `fgbench --help`)."
+        raise ResultError(f"{path}: no such file. {first if way_out == rebuild(path) else way_out}") from None
     except Exception as error:  # what zipfile and NumPy raise at damaged bytes has no common base
         raise ResultError(f"{path}: cannot be read ({error}). {way_out}") from error
 

@@ -158,7 +158,8 @@ def test_the_verdict_is_said_with_its_counts(verified: Any, text: str) -> None:
 
 
 def test_the_verdicts_lines_name_what_differs_and_what_cannot_be_compared() -> None:
-    _, first, *rest = verdict_lines(records.verified(records.nudged(RUNS, 1e-3), against=RUNS))
+    _, why, first, *rest = verdict_lines(records.verified(records.nudged(RUNS, 1e-3), against=RUNS))
+    assert why.startswith("  Made with its reference's software and arithmetic: ")
     assert first.startswith(
         "  penguins/logistic_regression/backprop seed 0: differs; curves part at step 10;"
     )

@@ -178,7 +178,10 @@ def test_the_commit_is_the_checkouts_and_dirty_says_whether_it_was_changed(check
     (checkout / "code.py").write_text("a = 2\n", encoding="utf-8")
     assert found_checkout() == (commit, True)
     git(checkout, "checkout", "--quiet", "code.py")
-    (checkout / "more.py").touch()
+    (checkout / "my-study.yaml").touch()  # a stranger's own, beside the code
+    assert found_checkout() == (commit, False)
+    (checkout / "fgbench").mkdir()
+    (checkout / "fgbench" / "more.py").touch()
     assert found_checkout() == (commit, True)
 
 
@@ -188,7 +191,7 @@ def test_outside_of_a_checkout_the_commit_says_so(checkout: Path) -> None:
 
 def test_without_git_the_commit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert found_checkout() == ("not a git checkout", None)
+    assert found_checkout() == ("unknown: there is no git", None)
     provenance._checkout.cache_clear()
 
 

@@ -13,7 +13,7 @@ import pytest
 from studies import fgbench, tables_command, tiny_study, trained_study
 
 from fgbench.config import read_config
-from fgbench.errors import ConfigError, ResultError
+from fgbench.errors import ResultError
 from fgbench.results import read_run_record, read_runs, read_study, read_time_record, run_files, study_sha256
 from fgbench.storage import read_json, write_json
 from fgbench.types import Json
@@ -173,11 +173,10 @@ def test_a_record_made_on_other_samples_is_refused_beside_the_first_of_its_data_
     )
 
 
-def test_a_file_that_is_missing_is_told_with_the_stage_that_writes_it(study: Path) -> None:
+def test_a_study_that_is_not_complete_is_told_with_what_is_missing(study: Path) -> None:
     (study / RUN).unlink()
-    with pytest.raises(
-        ResultError, match=rf"^{study / RUN}: no such file\. Run the stage that writes it first"
-    ):
+    told = rf"^{study}: the study is not complete, 1 of 8 run records are missing \({study / RUN} …\)"
+    with pytest.raises(ResultError, match=told):
         read_study(study)
 
 
@@ -271,7 +270,9 @@ def test_a_folder_without_a_study_is_told(tmp_path: Path) -> None:
 def test_a_study_whose_config_was_damaged_is_told(study: Path) -> None:
     config = study / "config.yaml"
     config.write_text(config.read_text(encoding="utf-8").replace("seeds:", "sedes:"), encoding="utf-8")
-    with pytest.raises(ConfigError, match=rf"^{config} does not describe a study:"):
+    with pytest.raises(
+        ResultError, match=rf"(?s)^{config} does not describe a study:.*{config} is broken, or "
+    ):
         read_study(study)
 
 
@@ -288,19 +289,19 @@ BROKEN_INPUTS: dict[str, tuple[str, dict[str, str], str, str]] = {
         TRAIN,
         {"metadata": "whole/data/digits.json"},
         "whole/data/digits.json",
-        "describes digits, that of iris belongs there",
+        "describes digits, that of iris is needed. Name the right file; or, if this should be it: ",
     ),
     "timing by another data set's description": (
         TRAIN.replace("train", "time"),
         {"metadata": "whole/data/digits.json"},
         "whole/data/digits.json",
-        "describes digits, that of iris belongs there",
+        "describes digits, that of iris is needed. Name the right file; or, if this should be it: ",
     ),
     "splitting by another data set's description": (
         SPLIT,
         {"metadata": "whole/data/digits.json"},
         "whole/data/digits.json",
-        "describes digits, that of iris belongs there",
+        "describes digits, that of iris is needed. Name the right file; or, if this should be it: ",
     ),
     "training on another data set's splits": (
         TRAIN,
@@ -362,7 +363,10 @@ def test_splits_of_other_samples_are_refused(study: Path, capsys: pytest.Capture
     assert fgbench(TRAIN.format(study=study, splits=splits, metadata=study / "data/iris.json")) == 1
     told = capsys.readouterr().err
     assert f": {splits}: holds other splits than belong there: samples_sha256 is '" in told
-    assert f"' instead of '{'0' * 64}'. Rebuild it: `rm {splits}`" in told
+    assert (
+        f"' instead of '{'0' * 64}'. Name the right file; or, if this should be it: Rebuild it: `rm {splits}`"
+        in told
+    )
 
 
 def report_command(study: Path) -> str:
@@ -382,19 +386,19 @@ BROKEN_TABLES: dict[str, tuple[Change, str, str, str]] = {
     "a number in a table changed": (
         rewrite("tables/runs.csv", lambda content: content.replace(b",40,", b",41,", 1)),
         "tables/runs.csv",
-        "was changed after it was written",
+        "was changed or removed after it was written",
         "rm -r {study}/tables",
     ),
     "a table swapped for another study's": (
         rewrite("tables/times.csv", lambda content: content.replace(b"\n", b"\r\n", 1)),
         "tables/times.csv",
-        "was changed after it was written",
+        "was changed or removed after it was written",
         "rm -r {study}/tables",
     ),
     "a table cut": (
         rewrite("tables/runs.csv", lambda content: content[:200]),
         "tables/runs.csv",
-        "was changed after it was written",
+        "was changed or removed after it was written",
         "rm -r {study}/tables",
     ),
     "what says of tables what they are": (
