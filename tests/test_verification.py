@@ -828,8 +828,10 @@ def test_a_comparison_written_to_a_file_is_no_failure(
 
 
 def test_the_summary_says_the_verdict_and_where_the_report_lies(
-    folder: Path, results: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    results = tmp_path / "results"
+    trained_study(results, timed=True, **CHANGES)
     config = results / "config.yaml"
     text = re.sub(
         r"^results: .*$", f"results: {results}", config.read_text(encoding="utf-8"), flags=re.MULTILINE
