@@ -19,6 +19,7 @@ import yaml
 from studies import tiny_study
 
 from fgbench import cli
+from fgbench.config import read_config
 from fgbench.storage import read_arrays, read_json, write_json
 from fgbench.types import Json
 
@@ -139,6 +140,15 @@ def test_the_whole_chain_works_by_hand(by_hand: Path) -> None:
     assert read_json(Path("results/tables/columns.json"))["files_sha256"].keys() == written - {"columns.json"}
     made = [line["path"] for line in read_json(Path("results/provenance.json"))["results"]]
     assert made == sorted(path.removeprefix("results/") for path in (*runs.split(), *times.split(), "tables"))
+
+
+def test_a_studys_folder_is_made_ready_and_a_lost_config_is_written_again(by_hand: Path) -> None:
+    for _ in range(2):
+        assert fgbench("prepare --config study.yaml") == 0
+        assert read_config(Path("results/config.yaml")) == read_config(Path("study.yaml"))
+        Path("results/config.yaml").unlink()
+    assert fgbench("prepare --config study.yaml --into another") == 0
+    assert read_config(Path("another/config.yaml"))["results"] == "another"
 
 
 def test_training_again_differs_in_provenance_alone(by_hand: Path) -> None:

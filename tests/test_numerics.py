@@ -36,6 +36,7 @@ HOSTILE = {
     "ATEN_CPU_CAPABILITY": "default",
     "MKL_CBWR": "AUTO",
     "NPY_DISABLE_CPU_FEATURES": "",
+    "NPY_ENABLE_CPU_FEATURES": "AVX2",
     "ONEDNN_MAX_CPU_ISA": "SSE41",
     "OPENBLAS_CORETYPE": "Prescott",
     "OMP_NUM_THREADS": "4",
