@@ -256,8 +256,9 @@ def reference(parsed: argparse.Namespace) -> None:
     """Write what later studies are compared with, after two independent runs of a study agree bit by bit."""
     from fgbench.verification import agreed_reference
 
-    studies = {str(folder): _study(folder) for folder in (parsed.first, parsed.second)}
-    write_json(parsed.output, agreed_reference(studies, _provenance(parsed, studies[str(parsed.first)][0])))
+    (config, records), (_, again) = _study(parsed.first), _study(parsed.second)
+    runs = (str(parsed.first), records), (str(parsed.second), again)
+    write_json(parsed.output, agreed_reference(*runs, _provenance(parsed, config)))
     LOG.info("%s: written, two independent runs agree", parsed.output)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from functools import cache
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def set_numerics(environment: MutableMapping[str, str], *, native: bool) -> None
         environment.update(PINS)
 
 
-def pins_of(environment: MutableMapping[str, str]) -> dict[str, str]:
+def pins_of(environment: Mapping[str, str]) -> dict[str, str]:
     """Return those variables of `PINS` that an environment sets, with their values."""
     return {name: environment[name] for name in sorted(PINS) if name in environment}
 

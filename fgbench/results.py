@@ -40,7 +40,7 @@ def run_files(results: Path, config: Json) -> list[Path]:
 def read_study(results: Path) -> tuple[Json, list[Json]]:
     """Return the config and all run records of the study in a results folder.
 
-    Raises ResultError where there is none or it is not complete, ConfigError where its config was damaged.
+    Raises ResultError where there is none, it is not complete, or its config was damaged.
     """
     source = results / "config.yaml"
     if not source.is_file():

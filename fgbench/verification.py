@@ -103,16 +103,17 @@ def verification(records: Sequence[Json], references: Mapping[str, Json]) -> Jso
     }
 
 
-def agreed_reference(studies: Mapping[str, tuple[Json, Sequence[Json]]], made: Json) -> Json:
-    """Return the reference of a study that ran twice: both folders' config and records, by the folders' names.
+def agreed_reference(
+    first: tuple[str, Sequence[Json]], second: tuple[str, Sequence[Json]], made: Json
+) -> Json:
+    """Return the reference of a study that ran twice: of both runs a name, for messages, and the records.
 
     Raises ResultError where the two are copies of one run, or do not agree in every bit of every run.
     """
-    first, second = next(iter(studies)), [*studies][-1]
-    (_, records), (_, again) = studies[first], studies[second]
+    (name, records), (other_name, again) = first, second
     if any(one["provenance"] == other["provenance"] for one, other in zip(records, again, strict=False)):
         raise ResultError(
-            f"{first} and {second} hold copies of the same run; two independent runs are needed "
+            f"{name} and {other_name} hold copies of the same run; two independent runs are needed "
             "(`make reference` makes them)."
         )
     provenances = [record["provenance"] for record in (*records, *again)]
@@ -124,15 +125,15 @@ def agreed_reference(studies: Mapping[str, tuple[Json, Sequence[Json]]], made: J
             "data": _distinct([_without_origins(data) for one in provenances for data in one["data"]]),
         },
     )
-    found = verification(again, {first: reference})
+    found = verification(again, {name: reference})
     complaints = [
         f"{cell_name(cell)}, {cell['reason'] or 'its runs differ'}"
         for cell in found["cells"]
         if any(run["verdict"] != IDENTICAL for run in cell["runs"])
-    ] + [f"{name} is missing" for name in found["absent"]]
+    ] + [f"{absent} is missing" for absent in found["absent"]]
     if complaints:
         raise ResultError(
-            f"{second} does not reproduce {first}, so neither can be a reference: {complaints[0]} "
+            f"{other_name} does not reproduce {name}, so neither can be a reference: {complaints[0]} "
             "(`fgbench verify` tells more)."
         )
     return reference

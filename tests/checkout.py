@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from studies import study_commands
 
-from fgbench.config import cells, chunks, read_config
 from fgbench.results import study_sha256
 
 ROOT = Path(__file__).parents[1]
@@ -123,28 +124,13 @@ class Checkout:
         return {str(path.relative_to(self.folder)): json.loads(path.read_text("utf-8")) for path in paths}
 
 
-def by_hand(config: Path, results: Path, *launcher: str) -> str:
-    """Train a study by the commands themselves, all in one process; return what it printed.
+def by_hand(results: Path, *launcher: str) -> None:
+    """Train the study in `results/config.yaml` by the commands themselves, all in one process.
 
     Data and splits are taken from `results` where they are there.
     """
-    study = read_config(config)
-    commands = []
-    for dataset in dict.fromkeys(cell.dataset for cell in cells(study)):
-        samples, metadata = results / f"data/{dataset}.npz", results / f"data/{dataset}.json"
-        here = ["--config", config, "--dataset", dataset, "--metadata", metadata]
-        if not metadata.exists():
-            commands.append(["data", *here, "--samples", samples])
-        for chunk, seeds in chunks(study, study["seeds"]).items():
-            splits = results / f"splits/{dataset}/{chunk}.npz"
-            seeds_given = ["--seeds", *seeds]
-            if not splits.exists():
-                commands.append(["split", *here, *seeds_given, "--samples", samples, "--output", splits])
-            for cell in (cell for cell in cells(study) if cell.dataset == dataset):
-                named = ["--model", cell.model, "--method", cell.method, "--splits", splits]
-                record = results / f"runs/{dataset}/{cell.model}/{cell.method}/{chunk}.json"
-                commands.append(["train", *here, *named, *seeds_given, "--output", record])
-    words = [[str(word) for word in command] for command in commands]
+    commands = study_commands(results).items()
+    words = [shlex.split(command) for made, command in commands if not made.exists()]
     script = (
         "import os, sys\nfrom fgbench.numerics import set_numerics\nset_numerics(os.environ, native=False)\n"
         f"from fgbench.cli import main\nsys.exit(any([main(words) for words in {words!r}]))"
@@ -158,4 +144,3 @@ def by_hand(config: Path, results: Path, *launcher: str) -> str:
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    return ran.stderr

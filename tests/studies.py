@@ -95,22 +95,33 @@ def fgbench(command: str) -> int:
 
 def trained_study(results: Path, *, timed: bool = False, **changes: Any) -> Path:
     """Run all of a study's commands up to its run records, and those for times where wanted; return `results`."""
-    study, config = tiny_study(results=str(results), **changes), results / "config.yaml"
-    write_config(config, checked(study))
+    study = tiny_study(results=str(results), **changes)
+    write_config(results / "config.yaml", checked(study))
+    for command in study_commands(results).values():
+        _done(command)
+    for cell in cells(study) if timed else ():
+        seeds, output = study["timed_seeds"], f"times/{cell.dataset}/{cell.model}/{cell.method}.json"
+        _done(_cell_command("time", results, cell, seeds, [*chunks(study, seeds)], output))
+    return results
+
+
+def study_commands(results: Path) -> dict[Path, str]:
+    """Return the commands of the study in `results/config.yaml` up to its run records, by what each makes."""
+    config = results / "config.yaml"
+    study, commands = read_config(config), dict[Path, str]()
+    by_chunk = chunks(study, study["seeds"])
     for dataset in dict.fromkeys(cell.dataset for cell in cells(study)):
         samples, metadata = results / f"data/{dataset}.npz", results / f"data/{dataset}.json"
         data = f"--config {config} --dataset {dataset} --samples {samples} --metadata {metadata}"
-        _done(f"data {data}")
-        for chunk, seeds in chunks(study, study["seeds"]).items():
-            _done(f"split {data} --seeds {_listed(seeds)} --output {results}/splits/{dataset}/{chunk}.npz")
+        commands[metadata] = f"data {data}"
+        for chunk, seeds in by_chunk.items():
+            splits = results / f"splits/{dataset}/{chunk}.npz"
+            commands[splits] = f"split {data} --seeds {_listed(seeds)} --output {splits}"
     for cell in cells(study):
-        place = f"{cell.dataset}/{cell.model}/{cell.method}"
-        for chunk, seeds in chunks(study, study["seeds"]).items():
-            _done(_cell_command("train", results, cell, seeds, [chunk], f"runs/{place}/{chunk}.json"))
-        if timed:
-            seeds = study["timed_seeds"]
-            _done(_cell_command("time", results, cell, seeds, [*chunks(study, seeds)], f"times/{place}.json"))
-    return results
+        for chunk, seeds in by_chunk.items():
+            output = f"runs/{cell.dataset}/{cell.model}/{cell.method}/{chunk}.json"
+            commands[results / output] = _cell_command("train", results, cell, seeds, [chunk], output)
+    return commands
 
 
 def tables_command(results: Path) -> str:

@@ -23,7 +23,7 @@ def smoke(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     study |= {"results": str(results), "references": []}
     results.mkdir()
     (results / "config.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
-    by_hand(results / "config.yaml", results)
+    by_hand(results)
     return results
 
 
@@ -49,7 +49,7 @@ def every_drawing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     results.mkdir()
     (results / "config.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
-    by_hand(results / "config.yaml", results)
+    by_hand(results)
     return results
 
 
@@ -72,5 +72,5 @@ def test_another_processor_gives_the_same_bits(
         shutil.copytree(here / made, elsewhere / made)
     config = yaml.safe_load((here / "config.yaml").read_text(encoding="utf-8"))
     (elsewhere / "config.yaml").write_text(yaml.safe_dump(config | {"results": str(elsewhere)}))
-    by_hand(elsewhere / "config.yaml", elsewhere, emulator, "-cpu", cpu)
+    by_hand(elsewhere, emulator, "-cpu", cpu)
     assert study_sha256(read_study(elsewhere)[1]) == study_sha256(read_study(here)[1])

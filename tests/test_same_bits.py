@@ -49,11 +49,11 @@ def test_cores_chunks_folder_locale_and_time_zone_change_no_bit(
 
 
 def test_started_by_hand_or_by_snakemake_no_bit_changes(undisturbed: Checkout, tmp_path: Path) -> None:
-    config, results = tmp_path / "study.yaml", tmp_path / "results"
+    results = tmp_path / "results"
     study = sensitive_study(seeds_per_job=10, results=str(results))
-    config.write_text(yaml.safe_dump(study), encoding="utf-8")
-    by_hand(config, results)
-    shutil.copy(config, results / "config.yaml")
+    results.mkdir()
+    (results / "config.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    by_hand(results)
     assert study_sha256(read_study(results)[1]) == undisturbed.study_sha256()
 
 

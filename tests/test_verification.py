@@ -925,7 +925,7 @@ def test_runs_that_do_not_agree_in_every_bit_are_no_reference(
 def test_studies_of_other_cells_settings_or_seeds_are_no_reference(
     folder: Path, kept: tuple[list[Json], Json]
 ) -> None:
-    config, records = read_study(folder / "first")
+    _, records = read_study(folder / "first")
     _, again = read_study(folder / "again")
     fewer, slower, seeds = again[:4], copy.deepcopy(again), copy.deepcopy(again)
     for record in slower[:2]:
@@ -937,9 +937,9 @@ def test_studies_of_other_cells_settings_or_seeds_are_no_reference(
         (seeds, f"{REACHED}, other than in first, seeds is [0, 1] instead of [0, 1, 2]"),
     ):
         with pytest.raises(ResultError, match=re.escape(complaint)):
-            agreed_reference({"first": (config, records), "again": (config, second)}, kept[1]["made"])
+            agreed_reference(("first", records), ("again", second), kept[1]["made"])
     with pytest.raises(ResultError, match=f"{DIVERGED}, again does not hold it"):
-        agreed_reference({"again": (config, fewer), "first": (config, records)}, kept[1]["made"])
+        agreed_reference(("again", fewer), ("first", records), kept[1]["made"])
 
 
 def test_a_reference_is_one_that_verify_accepts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
