@@ -32,9 +32,9 @@ TWICE := build/reference
 reference: $(VENV)/installed ## train the study in CONFIG twice; write the file REFERENCE if both agree
 	@test -n "$(REFERENCE)" || { echo "name the file to write: make reference REFERENCE=references/mine.json"; exit 1; }
 	for run in first second; do \
-	  $(FGBENCH) prepare --config $(CONFIG) --into $(TWICE)/$$run && rm -rf $(TWICE)/$$run/runs && \
+	  $(FGBENCH) prepare --config $(CONFIG) --into $(TWICE)/$$run && rm -rf $(TWICE)/$$run/runs $(TWICE)/$$run/operations.json && \
 	  $(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --config results=$(TWICE)/$$run references=[] \
-	  --until train || exit 1; done
+	  --until train operations || exit 1; done
 	$(FGBENCH) reference $(TWICE)/first $(TWICE)/second --output $(REFERENCE)
 
 test: lint ## linters, then every test

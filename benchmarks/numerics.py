@@ -50,7 +50,7 @@ def retrained(results: Path) -> dict[str, object]:
             trained = train(split, settings, num_classes=num_classes, seed=run["seed"])
             runs.append(json.loads(json.dumps(trained.record(split.test))))
         again.append(record | {"runs": runs})
-    return verification(again, {"study": reference_of(records, {})})
+    return verification(again, [], {"study": reference_of(records, [], {})})
 
 
 def main(results: Path) -> None:

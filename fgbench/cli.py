@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -19,8 +20,11 @@ from fgbench.config import (
     cell_settings,
     cells,
     config_sha256,
+    cost_settings,
     data_settings,
+    ladder_settings,
     mirrors_hash,
+    operations_settings,
     read_config,
     require_places,
     shown_config,
@@ -33,9 +37,11 @@ from fgbench.numerics import require_pinned
 from fgbench.progress import Progress
 from fgbench.provenance import provenance, study_provenance
 from fgbench.results import (
+    read_cost,
+    read_operations,
     read_runs,
+    read_scaling,
     read_study,
-    read_time_record,
     require_described,
     require_split,
     split_identity,
@@ -56,11 +62,12 @@ from fgbench.types import Json, Samples, Split
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fgbench.cost.steps import Method, Workload
     from fgbench.training import Settings
 
 LOG = logging.getLogger("fgbench")
-METADATA_KEYS = ("asked_for", "used", "class_names", "samples_sha256", "files")
-VERIFICATION_KEYS = ("verdict", "runs", "cells", "references", "study_sha256")
+METADATA_KEYS = ("asked_for", "used", "input_shape", "class_names", "samples_sha256", "files")
+VERIFICATION_KEYS = ("verdict", "runs", "operations", "cells", "references", "study_sha256")
 LOG.propagate = False  # absl, which comes with a data set, would print every line again
 
 
@@ -122,18 +129,8 @@ def summary(parsed: argparse.Namespace) -> None:
 
 def data(parsed: argparse.Namespace) -> None:
     """Fetch a data set's files, verify them, and read them into one file of samples."""
-    from fgbench.datasets import obtain
-    from fgbench.datasets.files import Fetcher, mirrors_from
-    from fgbench.datasets.packing import samples_to_files
-
     config = read_config(parsed.config)
-    stand_ins = data_settings(config, parsed.dataset)["stand_ins"] or None
-    mirrors = mirrors_from(config["data"]["mirrors"], os.environ)
-    fetch = Fetcher(Path(config["data"]["folder"]), mirrors)
-    obtained = obtain(parsed.dataset, fetch=fetch, stand_ins=stand_ins)
-    for reason in obtained.reasons:
-        LOG.warning("%s: using %s instead. %s", parsed.dataset, obtained.samples.name, reason)
-    arrays, metadata = samples_to_files(obtained)
+    arrays, metadata = _obtained(parsed.dataset, config)
     made = {"provenance": _provenance(parsed, config, described=[metadata])}
     write_arrays(parsed.samples, arrays, made)
     write_json(parsed.metadata, metadata | made | {"mirrors_hash": mirrors_hash(config, os.environ)})
@@ -186,25 +183,54 @@ def train(parsed: argparse.Namespace) -> None:
     write_json(parsed.output, _record(parsed, config, metadata, settings) | model | {"runs": runs})
 
 
-def time(parsed: argparse.Namespace) -> None:
-    """Train a cell at the given seeds, one run after another, and record the seconds that its steps took."""
-    from fgbench.cost import timed_run, warm_up
+def operations(parsed: argparse.Namespace) -> None:
+    """Count the operations of every method's step; the same on every machine."""
+    _use_one_thread()
+    config, described = read_config(parsed.config), _all_metadata(parsed)
+    settings = operations_settings(config)
+    counted = _counted(settings, described)
+    made = _provenance(parsed, config, described=described)
+    write_json(parsed.output, {"settings": settings, "cells": counted, "provenance": made})
+    LOG.info("operations of %d steps counted", len(counted))
+
+
+def cost(parsed: argparse.Namespace) -> None:
+    """Measure what steps cost: time, its parts, engines, memory. Prints a table; with --output, writes the study's."""
+    config = read_config(parsed.config)
+    settings = _asked_for(parsed, cost_settings(config))
+    described = _all_metadata(parsed) if parsed.metadata else _obtained_metadata(config, settings)
+    record = _cost_record(settings, described)
+    if parsed.output is None:
+        _print_cost(record, described)
+    else:
+        write_json(parsed.output, record | {"provenance": _provenance(parsed, config, described=described)})
+
+
+def scaling(parsed: argparse.Namespace) -> None:
+    """Measure how a step's time and memory grow on a ladder of equal layers."""
+    from fgbench.cost.measuring import cost_of_ladder, devices
+    from fgbench.cost.memory import PeakMemory
     from fgbench.provenance import machine
 
-    config, metadata = read_config(parsed.config), _metadata(parsed)
-    settings, num_classes = _settings(parsed, config), len(metadata["class_names"])
-    before, runs = machine(), []
-    for index, (seed, one_split) in enumerate(_splits(parsed, config, metadata)):
-        if index == 0:
-            warm_up(one_split, settings, num_classes=num_classes, seed=seed)
-        run, seconds = timed_run(
-            one_split, settings, num_classes=num_classes, seed=seed, watch=_progress(parsed, seed, settings)
+    _use_one_thread()
+    config = read_config(parsed.config)
+    settings = ladder_settings(config)
+    peak, before, methods = PeakMemory(), machine(), _methods(settings)
+    present, absent = devices()
+    ladders = [
+        {"device": device}
+        | cost_of_ladder(
+            settings,
+            methods,
+            device=device,
+            block_s=settings["block_s"],
+            peak=peak,
+            watch=partial(LOG.info, "%s: %s", device),
         )
-        loss = run.record(one_split.test)["curve"]["train_loss"][-1]
-        runs.append({"seed": seed, "steps": run.steps, "train_time_s": seconds, "final_train_loss": loss})
-        LOG.info("seed %d: %d steps in %.2f s", seed, run.steps, seconds)
-    record = _record(parsed, config, metadata, settings) | {"machine": before, "runs": runs}
-    write_json(parsed.output, record)
+        for device in present
+    ]
+    record = {"settings": settings, "machine": before, "absent": absent, "ladders": ladders}
+    write_json(parsed.output, record | {"provenance": _provenance(parsed, config)})
 
 
 def tables(parsed: argparse.Namespace) -> None:
@@ -213,9 +239,14 @@ def tables(parsed: argparse.Namespace) -> None:
 
     config = read_config(parsed.config)
     run_records = read_runs(parsed.runs, config)
-    time_records = [read_time_record(path, config) for path in parsed.times]
+    measured = {
+        parsed.operations: read_operations(parsed.operations, config),
+        parsed.cost: read_cost(parsed.cost, config),
+        parsed.scaling: read_scaling(parsed.scaling, config),
+    }
+    counted, costs, ladder = measured.values()
     written = []
-    for name, table in study_tables(run_records, time_records).items():
+    for name, table in study_tables(run_records, operations=counted, cost=costs, scaling=ladder).items():
         written.append(parsed.output / f"{name}.csv")
         write_with(written[-1], partial(table.to_csv, index=False))
         if name in LONG_TABLES:
@@ -223,7 +254,7 @@ def tables(parsed: argparse.Namespace) -> None:
             write_with(written[-1], partial(table.to_parquet, index=False))
     made = {
         _below(path, config): record["provenance"]
-        for path, record in zip([*parsed.runs, *parsed.times], [*run_records, *time_records], strict=True)
+        for path, record in zip([*parsed.runs, *measured], [*run_records, *measured.values()], strict=True)
     }
     own = made[_below(parsed.output, config)] = _provenance(parsed, config)
     study = study_sha256(run_records)
@@ -241,9 +272,9 @@ def verify(parsed: argparse.Namespace) -> int:
     from fgbench.findings import verdict_lines
     from fgbench.verification import exit_status, verification
 
-    config, records = _study(parsed.results)
+    config, records, counted = _study(parsed.results)
     against = config["references"] if parsed.against is None else parsed.against
-    found = verification(records, {str(path): _reference(Path(path)) for path in against})
+    found = verification(records, counted["cells"], {str(path): _reference(Path(path)) for path in against})
     for line in verdict_lines(found):
         LOG.info("%s", line)
     if parsed.output is None:
@@ -256,8 +287,8 @@ def reference(parsed: argparse.Namespace) -> None:
     """Write what later studies are compared with, after two independent runs of a study agree bit by bit."""
     from fgbench.verification import agreed_reference
 
-    (config, records), (_, again) = _study(parsed.first), _study(parsed.second)
-    runs = (str(parsed.first), records), (str(parsed.second), again)
+    (config, records, counted), (_, again, counted_again) = _study(parsed.first), _study(parsed.second)
+    runs = (str(parsed.first), records, counted["cells"]), (str(parsed.second), again, counted_again["cells"])
     write_json(parsed.output, agreed_reference(*runs, _provenance(parsed, config)))
     LOG.info("%s: written, two independent runs agree", parsed.output)
 
@@ -294,12 +325,16 @@ def report(parsed: argparse.Namespace) -> None:
 
 
 def _settings(parsed: argparse.Namespace, config: Json) -> Settings:
-    import torch
-
     from fgbench.training import Settings
 
-    torch.set_num_threads(1)  # two are slower on models this small, and give other bits
+    _use_one_thread()
     return Settings(**cell_settings(config, _cell(parsed)))
+
+
+def _use_one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # two are slower on models this small, and give other bits
 
 
 def _require_pinned() -> None:
@@ -316,6 +351,167 @@ def _metadata(parsed: argparse.Namespace) -> Json:
     metadata = read_json(parsed.metadata, keys=METADATA_KEYS)
     require_described(parsed.metadata, metadata, parsed.dataset)
     return metadata
+
+
+def _obtained(dataset: str, config: Json) -> tuple[Arrays, Json]:
+    """Return a data set's arrays and description, its files fetched and verified."""
+    from fgbench.datasets import obtain
+    from fgbench.datasets.files import Fetcher, mirrors_from
+    from fgbench.datasets.packing import samples_to_files
+
+    stand_ins = data_settings(config, dataset)["stand_ins"] or None
+    mirrors = mirrors_from(config["data"]["mirrors"], os.environ)
+    fetch = Fetcher(Path(config["data"]["folder"]), mirrors)
+    obtained = obtain(dataset, fetch=fetch, stand_ins=stand_ins)
+    for reason in obtained.reasons:
+        LOG.warning("%s: using %s instead. %s", dataset, obtained.samples.name, reason)
+    return samples_to_files(obtained)
+
+
+def _all_metadata(parsed: argparse.Namespace) -> list[Json]:
+    return [read_json(path, keys=METADATA_KEYS) for path in parsed.metadata]
+
+
+def _obtained_metadata(config: Json, settings: Json) -> list[Json]:
+    """Return the descriptions of the data sets that a terminal's table needs, fetching them where needed."""
+    names = dict.fromkeys(experiment["dataset"] for experiment in settings["experiments"])
+    return [_obtained(name, config)[1] for name in names]
+
+
+def _cost_record(settings: Json, described: Sequence[Json]) -> Json:
+    """Return what was measured of each experiment's steps. Rule `cost` hangs on this, not on how it is shown."""
+    from fgbench.cost.measuring import cost_of_experiment, devices
+    from fgbench.cost.memory import PeakMemory
+    from fgbench.provenance import machine
+
+    _use_one_thread()
+    peak, before, methods = PeakMemory(), machine(), _methods(settings)
+    (present, absent), experiments = devices(), []
+    for metadata, workload in _workloads(settings, described):
+        for device in present:
+            where = f"{metadata['asked_for']}/{workload.model['name']} on {device}"
+            measured = cost_of_experiment(
+                workload,
+                methods,
+                device=device,
+                peak=peak,
+                watch=partial(LOG.info, "%s: %s", where),
+                **{key: settings[key] for key in ("rounds", "block_s", "compiled")},
+            )
+            experiments.append(
+                {
+                    "dataset": metadata["asked_for"],
+                    "data": metadata["used"],
+                    "model": workload.model["name"],
+                    "device": device,
+                    "methods": {name: asdict(method) for name, method in methods.items()},
+                    **measured,
+                }
+            )
+    return {"settings": settings, "machine": before, "absent": absent, "experiments": experiments}
+
+
+def _print_cost(record: Json, described: Sequence[Json]) -> None:
+    from fgbench.tables import study_tables
+    from fgbench.terminal import cost_text
+
+    counted = {"cells": _counted(record["settings"], described)}
+    tables = study_tables([], operations=counted, cost=record)
+    print(cost_text(tables, width=shutil.get_terminal_size((100, 24)).columns))
+
+
+def _counted(settings: Json, described: Sequence[Json]) -> list[Json]:
+    """Return the operations of each method's step in each experiment."""
+    from fgbench.cost.operations import operations
+
+    return [
+        {
+            "dataset": metadata["asked_for"],
+            "data": metadata["used"],
+            "model": workload.model["name"],
+            "method": name,
+            "settings": asdict(workload) | asdict(method),
+            "operations": operations(workload, method),
+        }
+        for metadata, workload in _workloads(settings, described)
+        for name, method in _methods(settings).items()
+    ]
+
+
+def _methods(settings: Json) -> dict[str, Method]:
+    """Return what is measured, by name: a bare forward pass, then the methods."""
+    from fgbench.cost.steps import FORWARD_PASS, Method
+
+    return {FORWARD_PASS: Method(None)} | {
+        name: Method(**method) for name, method in settings["methods"].items()
+    }
+
+
+def _workloads(settings: Json, described: Sequence[Json]) -> list[tuple[Json, Workload]]:
+    """Return each experiment's data set's description and its workload.
+
+    Raises ConfigError where a description is missing, or a model does not fit its data: before anything is measured.
+    """
+    from fgbench.cost.steps import Workload
+    from fgbench.models import built_model
+    from fgbench.splits import model_input_shape
+
+    by_name = {metadata["asked_for"]: metadata for metadata in described}
+    missing = [one["dataset"] for one in settings["experiments"] if one["dataset"] not in by_name]
+    if missing:
+        raise ConfigError(f"--metadata: no description of {missing[0]}; one of each data set is accepted.")
+    found = [
+        (
+            metadata := by_name[experiment["dataset"]],
+            Workload(
+                input_shape=model_input_shape(metadata["input_shape"]),
+                num_classes=len(metadata["class_names"]),
+                **{key: experiment[key] for key in ("model", "batch_size", "optimizer")},
+            ),
+        )
+        for experiment in settings["experiments"]
+    ]
+    for _, workload in found:
+        built_model(workload.model, workload.input_shape, workload.num_classes, seed=0)
+    return found
+
+
+def _asked_for(parsed: argparse.Namespace, settings: Json) -> Json:
+    """Return the settings of the experiments and methods named on the command line, of all where none is.
+
+    Raises ConfigError where the study has none of that name, or a part of it would be written as the whole.
+    """
+    named = {name: value for name in ("dataset", "model", "method") if (value := getattr(parsed, name))}
+    if named and parsed.output:
+        raise ConfigError(f"--output holds a whole study's cost; leave out --{', --'.join(named)}.")
+    of = {
+        "dataset": [experiment["dataset"] for experiment in settings["experiments"]],
+        "model": [experiment["model"]["name"] for experiment in settings["experiments"]],
+        "method": [*settings["methods"]],
+    }
+    for name, value in named.items():
+        if value not in of[name]:
+            raise ConfigError(
+                f"--{name}: {value!r} is not in {parsed.config}; accepted: {', '.join(dict.fromkeys(of[name]))}"
+            )
+    experiments = [
+        experiment
+        for experiment in settings["experiments"]
+        if parsed.dataset in (None, experiment["dataset"])
+        and parsed.model in (None, experiment["model"]["name"])
+    ]
+    if not experiments:
+        pairs = map("/".join, zip(of["dataset"], of["model"], strict=True))
+        raise ConfigError(
+            f"--dataset {parsed.dataset} --model {parsed.model}: no experiment of {parsed.config}; accepted: "
+            + ", ".join(pairs)
+        )
+    methods = {
+        name: method
+        for name, method in settings["methods"].items()
+        if parsed.method in (None, name) or method["estimator"]["name"] == "backprop"
+    }
+    return settings | {"experiments": experiments, "methods": methods}
 
 
 def _samples(path: Path, metadata: Json) -> Samples:
@@ -394,18 +590,18 @@ def _of_study(path: Path, keys: Sequence[str], study: str) -> Json:
     return found
 
 
-def _study(path: Path) -> tuple[Json, list[Json]]:
-    """Return a study's config and run records, given its folder of results or its config."""
+def _study(path: Path) -> tuple[Json, list[Json], Json]:
+    """Return a study's config, run records and counted operations, given its folder of results or its config."""
     if not path.is_file():
         return read_study(path)
     config = read_config(path)
-    made_with, records = read_study(Path(config["results"]))
+    made_with, records, counted = read_study(Path(config["results"]))
     if config_sha256(made_with) != config_sha256(config):
         raise ResultError(
             f"{config['results']}: was made with another config than {path} is now. Run it first: "
             f"make report CONFIG={path}"
         )
-    return config, records
+    return config, records, counted
 
 
 def _reference(path: Path) -> Json:
@@ -523,8 +719,26 @@ _ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "runs": _file(
         "--runs", "run records, .json, at their places …/dataset/model/method/chunk.json", nargs="+"
     ),
-    "times": _file(
-        "--times", "timing records, .json, at their places …/dataset/model/method.json", nargs="+"
+    "operations": _file("--operations", "the counted operations, .json"),
+    "cost": _file("--cost", "what steps cost, .json"),
+    "scaling": _file("--scaling", "how cost grows, .json"),
+    "a_config": _file(
+        "--config",
+        "the study's config; without it, config/config.yaml",
+        required=False,
+        default=Path("config/config.yaml"),
+    ),
+    "a_dataset": _option("--dataset", "measure this data set's models only", required=False),
+    "a_model": _option("--model", "measure this model only", required=False),
+    "a_method": _option("--method", "measure this method only, beside backprop", required=False),
+    "some_metadata": _file(
+        "--metadata",
+        "every data set's description, .json; without it, the data sets are fetched",
+        nargs="+",
+        required=False,
+    ),
+    "whole": _file(
+        "--output", "write the whole study's cost here; without it, a table is printed", required=False
     ),
     "tables": _file("--tables", "the folder of tables"),
     "provenance": _file("--provenance", "what made the study, .json"),
@@ -547,12 +761,6 @@ _ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 
-_CELL = ("config", "dataset", "model", "method", "seeds", "splits", "metadata", "output")
-_CELL_EXAMPLE = (
-    "--config config/config.yaml --dataset penguins --model mlp --method forward_gradient --seeds 0 1 \\\n"
-    "    --splits results/splits/penguins/0.npz --metadata results/data/penguins.json --output "
-)
-
 _COMMANDS: tuple[tuple[Callable[[argparse.Namespace], int | None], tuple[str, ...], str], ...] = (
     (check, ("config",), "--config config/config.yaml"),
     (prepare, ("config", "into"), "--config config/config.yaml"),
@@ -569,13 +777,29 @@ _COMMANDS: tuple[tuple[Callable[[argparse.Namespace], int | None], tuple[str, ..
         "    --samples results/data/penguins.npz --metadata results/data/penguins.json \\\n"
         "    --output results/splits/penguins/0.npz",
     ),
-    (train, _CELL, _CELL_EXAMPLE + "run.json"),
-    (time, _CELL, _CELL_EXAMPLE + "time.json"),
+    (
+        train,
+        ("config", "dataset", "model", "method", "seeds", "splits", "metadata", "output"),
+        "--config config/config.yaml --dataset penguins --model mlp --method forward_gradient --seeds 0 1 \\\n"
+        "    --splits results/splits/penguins/0.npz --metadata results/data/penguins.json --output run.json",
+    ),
+    (
+        operations,
+        ("config", "all_metadata", "output"),
+        "--config config/config.yaml --metadata results/data/*.json --output results/operations.json",
+    ),
+    (
+        cost,
+        ("a_config", "a_dataset", "a_model", "a_method", "some_metadata", "whole"),
+        "--model mlp --method forward_gradient",
+    ),
+    (scaling, ("config", "output"), "--config config/config.yaml --output results/scaling.json"),
     (
         tables,
-        ("config", "runs", "times", "output", "provenance"),
+        ("config", "runs", "operations", "cost", "scaling", "output", "provenance"),
         "--config results/config.yaml --runs results/runs/*/*/*/*.json \\\n"
-        "    --times results/times/*/*/*.json --output results/tables --provenance results/provenance.json",
+        "    --operations results/operations.json --cost results/cost.json --scaling results/scaling.json \\\n"
+        "    --output results/tables --provenance results/provenance.json",
     ),
     (verify, ("results", "against", "record"), "results --against references/default.json"),
     (

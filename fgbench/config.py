@@ -112,15 +112,49 @@ def cell_settings(config: Json, cell: Cell) -> Json:
     experiment = next(
         e for e in config["experiments"] if (e["dataset"], e["model"]) == (cell.dataset, cell.model)
     )
-    method = dict(config["methods"][cell.method])
+    method = config["methods"][cell.method]
     return {
         **{key: value for key, value in experiment.items() if key not in ("dataset", "model")},
         "model": {"name": cell.model, **config["models"][cell.model]},
-        "tangents": method.pop("tangents", None),
-        "num_tangents": method.pop("num_tangents", None),
-        "learning_rate": _rate(method.pop("learning_rate"), cell.dataset, cell.model),
-        "estimator": {"name": method.pop("estimator"), **method},
+        **_estimating(method),
+        "learning_rate": _rate(method["learning_rate"], cell.dataset, cell.model),
     }
+
+
+def operations_settings(config: Json) -> Json:
+    """Return all that decides the operations of a study's steps, the data sets' shapes apart.
+
+    `experiments` have the arguments of `cost.steps.Workload` that hang on no data; `methods`, by name, those of
+    `cost.steps.Method`: the study's own, then those that are measured only.
+    """
+    experiments = [
+        {
+            "dataset": experiment["dataset"],
+            "model": {"name": experiment["model"], **config["models"][experiment["model"]]},
+            "batch_size": experiment["batch_size"],
+            "optimizer": experiment["optimizer"],
+        }
+        for experiment in config["experiments"]
+    ]
+    methods = {**config["methods"], **config["cost"]["methods"]}
+    return {
+        "experiments": experiments,
+        "methods": {name: _estimating(method) for name, method in methods.items()},
+    }
+
+
+def cost_settings(config: Json) -> Json:
+    """Return all that decides what is measured of a study's steps, the data sets' shapes apart."""
+    return operations_settings(config) | {
+        key: config["cost"][key] for key in ("rounds", "block_s", "compiled")
+    }
+
+
+def ladder_settings(config: Json) -> Json:
+    """Return all that decides what is measured on the ladder; `methods` as in `operations_settings`."""
+    ladder, methods = config["cost"]["ladder"], operations_settings(config)["methods"]
+    chosen = {name: methods[name] for name in ladder["methods"]}
+    return {**ladder, "methods": chosen, "block_s": config["cost"]["block_s"]}
 
 
 def chunks(config: Json, seeds: Iterable[int]) -> dict[int, list[int]]:
@@ -284,7 +318,9 @@ def _name_complaints(config: Json) -> Iterator[str]:
             if dataset not in registered("dataset"):
                 yield f"data.stand_ins{where}: unknown dataset {_choice(dataset, registered('dataset'))}"
     for name, method in config["methods"].items():
-        yield from _method_complaints(f"methods.{name}", method)
+        yield from _method_complaints(f"methods.{name}", method, ("estimator", "learning_rate"))
+    for name, method in config["cost"]["methods"].items():
+        yield from _method_complaints(f"cost.methods.{name}", method, ("estimator",))
     for index, experiment in enumerate(config["experiments"]):
         yield from _experiment_complaints(f"experiments[{index}]", experiment, config)
 
@@ -293,9 +329,7 @@ def _study_complaints(config: Json) -> Iterator[str]:
     pairs = [(experiment["dataset"], experiment["model"]) for experiment in config["experiments"]]
     for twice in sorted({pair for pair in pairs if pairs.count(pair) > 1}):
         yield f"experiments: {'/'.join(twice)} stands there more than once; accepted: each pair once"
-    strangers = [seed for seed in config["timed_seeds"] if seed not in config["seeds"]]
-    if strangers:
-        yield f"timed_seeds: {', '.join(map(str, strangers))} not among seeds; accepted: some of seeds"
+    yield from _cost_complaints(config["methods"], config["cost"])
     for name, _ in pairs:
         for stand_in in (config["data"]["stand_ins"] or {}).get(name, []):
             if stand_in not in config["datasets"]:
@@ -308,6 +342,15 @@ def _study_complaints(config: Json) -> Iterator[str]:
             yield from _rate_complaints(
                 f"methods.{name}.learning_rate", method["learning_rate"], pairs, config
             )
+
+
+def _cost_complaints(methods: Json, cost: Json) -> Iterator[str]:
+    for name in cost["methods"]:
+        if name in methods:
+            yield f"cost.methods: {name!r} is a method of the study, which is measured anyway; accepted: other names"
+    for name in cost["ladder"]["methods"]:
+        if name not in {**methods, **cost["methods"]}:
+            yield f"cost.ladder.methods: unknown method {_choice(name, {**methods, **cost['methods']})}"
 
 
 def _refuse(complaints: Iterable[str], what: str) -> None:
@@ -376,7 +419,7 @@ def _rate_complaints(
             yield f"{where}: unknown line {_choice(name, accepted)}"
 
 
-def _method_complaints(where: str, method: Json) -> Iterator[str]:
+def _method_complaints(where: str, method: Json, required: tuple[str, ...]) -> Iterator[str]:
     if method["estimator"] not in registered("estimator"):
         yield f"{where}.estimator: unknown estimator {_choice(method['estimator'], registered('estimator'))}"
         return
@@ -388,7 +431,7 @@ def _method_complaints(where: str, method: Json) -> Iterator[str]:
             yield f"{where}.{key}: estimator {method['estimator']!r} draws no tangents; remove the key"
     if "tangents" in method and method["tangents"] not in registered("tangents"):
         yield f"{where}.tangents: unknown tangents {_choice(method['tangents'], registered('tangents'))}"
-    keys = ("estimator", "learning_rate", *(_TANGENT_KEYS if needs_tangents else ()))
+    keys = (*required, *(_TANGENT_KEYS if needs_tangents else ()))
     own = {key: value for key, value in method.items() if key not in (*keys, *_TANGENT_KEYS)}
     yield from _option_complaints(where, "estimator", method["estimator"], own, keys)
 
@@ -404,6 +447,16 @@ def _option_complaints(
     for key in accepted:
         if key not in options:
             yield f"{where}: missing {key}, an option of {family} {name!r}"
+
+
+def _estimating(method: Json) -> Json:
+    """Return a method's estimator, as {name, options}, and what draws its tangents."""
+    own = {key: value for key, value in method.items() if key != "learning_rate"}
+    return {
+        "tangents": own.pop("tangents", None),
+        "num_tangents": own.pop("num_tangents", None),
+        "estimator": {"name": own.pop("estimator"), **own},
+    }
 
 
 def _rate(rate: Any, dataset: str, model: str) -> float:
@@ -426,6 +479,7 @@ _TYPES = {
     "string": "a text",
     "integer": "a whole number",
     "number": "a finite number",
+    "boolean": "true or false",
     "null": "null",
 }
 

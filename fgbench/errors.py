@@ -15,3 +15,7 @@ class DataError(FgbenchError):
 
 class ResultError(FgbenchError):
     """A result cannot be read or written."""
+
+
+class CostError(FgbenchError):
+    """A cost cannot be measured here."""

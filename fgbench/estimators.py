@@ -5,14 +5,17 @@ Estimators are pure: they draw nothing and change nothing. `draw_tangents` makes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
 
-from fgbench.types import LossAndGradient, LossFn, Params
+from fgbench.types import LayeredLossFn, LossAndGradient, LossFn, Params
 
 Estimator: TypeAlias = Callable[..., LossAndGradient]
 
@@ -26,10 +29,33 @@ def backprop(loss_fn: LossFn, params: Params, tangents: Params | None = None) ->
     >>> backprop(square, {"x": torch.tensor([1.0, 2.0])}).gradient["x"]
     tensor([2., 4.])
     """
-    leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-    loss = loss_fn(leaves)
-    gradient = torch.autograd.grad(loss, tuple(leaves.values()))
-    return LossAndGradient(loss.detach(), dict(zip(leaves, gradient, strict=True)))
+    leaves = _leaves(params)
+    return _reverse_pass(loss_fn(leaves), leaves)
+
+
+def checkpointed_backprop(
+    loss_fn: LayeredLossFn, params: Params, tangents: Params | None = None
+) -> LossAndGradient:
+    """Compute the gradient ∇f itself, keeping few layers' outputs and computing the others anew when needed.
+
+    Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174): the L layers are cut into about √L segments; of all
+    but the last only the input is kept. Costs up to two forward passes and one reverse pass, and the memory of
+    about 2 √L layers' outputs. The value is backprop's, to the last bit.
+    """
+    leaves = _leaves(params)
+    layers = loss_fn.model
+    length = math.ceil(math.sqrt(len(layers)))
+    flow = loss_fn.inputs
+    for start in range(0, len(layers), length):
+        segment = layers[start : start + length]  # keeps the layers' names
+        own = {name: leaves[name] for name, _ in segment.named_parameters()}
+        if start + length < len(layers):
+            flow = checkpoint(
+                functional_call, segment, own, flow, use_reentrant=False, preserve_rng_state=False
+            )
+        else:
+            flow = functional_call(segment, own, flow)
+    return _reverse_pass(loss_fn.of_logits(flow), leaves)
 
 
 def forward_gradient(loss_fn: LossFn, params: Params, tangents: Params) -> LossAndGradient:
@@ -45,15 +71,8 @@ def forward_gradient(loss_fn: LossFn, params: Params, tangents: Params) -> LossA
     >>> estimate.loss, estimate.gradient["x"]
     (tensor(5.), tensor([-2.,  2.]))
     """
-    num_tangents = len(next(iter(tangents.values())))
-    if num_tangents == 1:
-        tangent = _first(tangents)
-        loss, derivative = _dual_pass(loss_fn, params, tangent)
-        scaled = torch._foreach_mul(list(tangent.values()), derivative)
-        return LossAndGradient(loss, dict(zip(tangent, scaled, strict=True)))
     loss, derivatives = directional_derivatives(loss_fn, params, tangents)
-    weights = derivatives / num_tangents
-    return LossAndGradient(loss, {name: torch.tensordot(weights, v, dims=1) for name, v in tangents.items()})
+    return LossAndGradient(loss, mean_along(tangents, derivatives))
 
 
 def directional_derivatives(loss_fn: LossFn, params: Params, tangents: Params) -> tuple[Tensor, Tensor]:
@@ -76,6 +95,24 @@ def directional_derivatives(loss_fn: LossFn, params: Params, tangents: Params) -
     return loss, derivatives
 
 
+def mean_along(tangents: Params, weights: Tensor) -> Params:
+    """Return 1/K Σ wₖ vₖ over the K tangents, for `weights` [K]."""
+    if len(weights) == 1:
+        scaled = torch._foreach_mul([v[0] for v in tangents.values()], weights[0])
+        return dict(zip(tangents, scaled, strict=True))
+    mean = weights / len(weights)
+    return {name: torch.tensordot(mean, v, dims=1) for name, v in tangents.items()}
+
+
+def _leaves(params: Params) -> Params:
+    return {name: value.detach().requires_grad_() for name, value in params.items()}
+
+
+def _reverse_pass(loss: Tensor, leaves: Params) -> LossAndGradient:
+    gradient = torch.autograd.grad(loss, tuple(leaves.values()))
+    return LossAndGradient(loss.detach(), dict(zip(leaves, gradient, strict=True)))
+
+
 def _first(tangents: Params) -> Params:
     return {name: v[0] for name, v in tangents.items()}
 
@@ -91,5 +128,6 @@ def _dual_pass(loss_fn: LossFn, params: Params, tangent: Params) -> tuple[Tensor
 
 ESTIMATORS: Mapping[str, Estimator] = {
     "backprop": backprop,
+    "checkpointed_backprop": checkpointed_backprop,
     "forward_gradient": forward_gradient,
 }

@@ -1,41 +1,25 @@
-"""Tables of one experiment go in; SVG charts in the page's light or dark colours come out."""
+"""Tables of one experiment go in; learning curves as SVG, and images for the page, come out."""
 
 from __future__ import annotations
 
 import base64
 import io
 import math
-import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-from xml.etree import ElementTree as ET
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fgbench.wording import seconds_text, tick_text
+from fgbench.svg import INK, Style, drawing, inlined, name_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
 
 Floats: TypeAlias = NDArray[np.float64]
 Against: TypeAlias = Literal["step", "time_s"]
-
-
-@dataclass(frozen=True)
-class Style:
-    """How a method is drawn everywhere: its colour on light and dark ground, and its dashes (none: solid)."""
-
-    variable: str
-    light: str
-    dark: str
-    dashes: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -49,20 +33,6 @@ class Spread:
     median: Floats
     low: Floats
     high: Floats
-
-
-def method_styles(methods: Sequence[str]) -> dict[str, Style]:
-    """Return each method's style, by its place in `methods`; neighbours differ in colour and in dashes.
-
-    >>> method_styles(["backprop", "forward_gradient"])["backprop"].dashes
-    ()
-    """
-    return {
-        method: Style(
-            f"--series-{place % len(PALETTE)}", *PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)]
-        )
-        for place, method in enumerate(methods)
-    }
 
 
 def spread(curves: pd.DataFrame, runs: pd.DataFrame, metric: str) -> Spread:
@@ -109,7 +79,7 @@ def curve_chart(
     target, a ring where it ran out of steps, a cross where it diverged. `key` keeps its ids apart
     from other charts'.
     """
-    with _drawing(key, height=2.75) as figure:
+    with drawing(key, height=2.75) as figure:
         axes = figure.add_axes((0.12, 0.15, 0.85, 0.73))
         drawn = [
             _Drawn(style, of_method, runs[runs["method"] == method], metric, against)
@@ -133,55 +103,7 @@ def curve_chart(
         _scale_x(axes, drawn)
         axes.set_title(_Y_TITLES[metric], loc="left")
         axes.set_xlabel(_X_TITLES[against])
-        return _inlined(figure, key, title, description)
-
-
-def times_chart(
-    times: pd.DataFrame,
-    *,
-    styles: Mapping[str, Style],
-    limits: tuple[float, float],
-    key: str,
-    title: str,
-    description: str,
-) -> str:
-    """Return an SVG of one experiment's training times: each timed run a dot, each method's median a bar.
-
-    `limits` (seconds) are the axis's ends, so that the charts of several experiments can be compared.
-    """
-    methods = [method for method in styles if (times["method"] == method).any()]
-    with _drawing(key, height=0.62 + 0.42 * len(methods)) as figure:
-        margin = 0.45 / figure.get_figheight()
-        axes = figure.add_axes((0.03, margin, 0.94, 1 - margin - 0.02))
-        for row, method in enumerate(methods):
-            seconds = times.loc[times["method"] == method, "train_time_s"].to_numpy(dtype=float)
-            median = float(np.median(seconds))
-            colour = styles[method].light
-            axes.plot(
-                seconds,
-                np.full(len(seconds), -row),
-                "o",
-                color=colour,
-                markersize=5,
-                alpha=0.75,
-                clip_on=False,
-            )
-            axes.plot([median, median], [-row - 0.22, -row + 0.22], color=INK, linewidth=1.6)
-            axes.text(
-                0.0,
-                -row + 0.36,
-                f"{_printable(method)}: {seconds_text(median)}",
-                transform=axes.get_yaxis_transform(),
-                parse_math=False,
-            )
-        axes.set_ylim(-len(methods) + 0.55, 0.75)
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
-        axes.set_xscale("log")
-        axes.set_xlim(limits[0] / 1.5, limits[1] * 1.5)
-        _name_ticks(axes.xaxis, *limits)
-        axes.set_xlabel("training time (s), steps alone")
-        return _inlined(figure, key, title, description)
+        return inlined(figure, key, title, description)
 
 
 def image_uri(pixels: NDArray[np.uint8]) -> str:
@@ -272,7 +194,7 @@ def _scale_y(axes: Axes, metric: str, floor: float, ceiling: float) -> None:
     elif floor > 0 and ceiling / floor > _WIDE:
         axes.set_yscale("log")
         axes.set_ylim(floor / 1.2, ceiling * 1.2)
-        _name_ticks(axes.yaxis, floor, ceiling)
+        name_ticks(axes.yaxis, floor, ceiling)
     else:
         axes.set_ylim(0, ceiling * 1.05)
 
@@ -288,106 +210,11 @@ def _scale_x(axes: Axes, drawn: Sequence[_Drawn]) -> None:
     if max(lengths) / min(lengths) > 4:
         axes.set_xscale("symlog", linthresh=first, linscale=0.35)
         decades = range(math.ceil(math.log10(first)), math.ceil(math.log10(max(lengths))))
-        _name_ticks(axes.xaxis, first, max(lengths))
+        name_ticks(axes.xaxis, first, max(lengths))
         axes.xaxis.set_major_locator(FixedLocator([0, *(10.0**decade for decade in decades)]))
     axes.set_xlim(0, max(lengths) * 1.03)
 
 
-def _name_ticks(axis: Axis, low: float, high: float) -> None:
-    """Name a logarithmic axis's ticks by their numbers: each decade, and over few of them 2 and 5 too."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
-    axis.set_minor_formatter(NullFormatter())
-
-
-@contextmanager
-def _drawing(key: str, *, height: float) -> Iterator[Figure]:
-    """Give an empty figure of a phone's width, `height` in inches, and silence about glyphs it lacks."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    # Defaults first: a matplotlibrc of the reader's own would change the figures.
-    defaults = {
-        name: value
-        for name, value in matplotlib.rcParamsDefault.items()
-        if not name.startswith(("backend", "interactive", "toolbar"))
-    }
-    with matplotlib.rc_context({**defaults, **_SETTINGS, "svg.hashsalt": key}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's browser has other fonts
-        yield Figure(figsize=(4.6, height))
-
-
-def _inlined(figure: Figure, key: str, title: str, description: str) -> str:
-    """Return the figure as an <svg> element: its ids its own, its colours the page's, a text alternative."""
-    stream = io.StringIO()
-    figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-    svg = ET.fromstring(stream.getvalue())
-    for child in list(svg)[:2]:  # <metadata>, and <defs> with a <style> that would reach the whole page
-        svg.remove(child)
-    for element in svg.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        element.attrib = {
-            name.rpartition("}")[2]: _renamed(name, value, key) for name, value in element.attrib.items()
-        }
-    del svg.attrib["width"], svg.attrib["height"]
-    svg.attrib |= {
-        "xmlns": "http://www.w3.org/2000/svg",
-        "stroke-linejoin": "round",
-        "role": "img",
-        "aria-labelledby": f"{key}-title {key}-description",
-    }
-    for place, (tag, text) in enumerate({"title": title, "desc": description}.items()):
-        element = ET.Element(tag, {"id": f"{key}-{'title' if tag == 'title' else 'description'}"})
-        element.text = _printable(text, longest=2000)
-        svg.insert(place, element)
-    return ET.tostring(svg, encoding="unicode")
-
-
-def _renamed(name: str, value: str, key: str) -> str:
-    if name == "id":
-        return f"{key}-{value}"
-    if name.endswith("href"):
-        return value.replace("#", f"#{key}-", 1)
-    if name == "style":
-        value = _COLOUR.sub(lambda found: _VARIABLES.get(found[0], found[0]), value)
-        value = _FONT.sub("", value)
-    return value.replace("url(#", f"url(#{key}-")
-
-
-def _printable(text: str, *, longest: int = 44) -> str:
-    clean = "".join(letter for letter in text if letter.isprintable())
-    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
-
-
-INK = "#010203"
-RULE = "#040506"
-PALETTE = (
-    ("#3f90da", "#5aa5e8"),
-    ("#e76300", "#ff8c3a"),
-    ("#832db6", "#c58be8"),
-    ("#717581", "#a7abb7"),
-    ("#a96b59", "#d19a88"),
-    ("#bd1f01", "#ff7a62"),
-)
-"""Colours on light and dark ground, of contrast 3:1: from petroff10 (Petroff 2021, arXiv 2107.02270)."""
-
-DASHES: tuple[tuple[float, ...], ...] = (
-    (),
-    (4, 1.6),
-    (1, 1.4),
-    (6, 1.5, 1, 1.5),
-    (7, 2, 2, 2, 2, 2),
-    (2.5, 1),
-    (9, 3),
-)
-
-_VARIABLES = {INK: "currentColor", RULE: "var(--rule, #ddd)"} | {
-    light: f"var(--series-{place}, {light})" for place, (light, _) in enumerate(PALETTE)
-}
-_COLOUR = re.compile(r"#[0-9a-f]{6}")
-_FONT = re.compile(r"font-family: 'DejaVu Sans';? ?")
 _WIDE = 15
 """Least ratio of a loss's extremes that is drawn on a logarithmic axis."""
 
@@ -400,31 +227,4 @@ _Y_TITLES = {
     "validation_accuracy": "validation accuracy",
     "test_accuracy": "test accuracy",
 }
-_X_TITLES = {"step": "steps", "time_s": "training time (s)"}
-_SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.labelsize": 10,
-    "xtick.labelsize": 9.5,
-    "ytick.labelsize": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": RULE,
-    "grid.linewidth": 0.7,
-    "axes.edgecolor": INK,
-    "axes.linewidth": 0.7,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.minor.visible": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-}
+_X_TITLES = {"step": "steps", "time_s": "time of the steps (s)"}

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from fgbench.statistics import LEAST_PAIRS
-from fgbench.tables import EXACT_ESTIMATOR, EXPERIMENT, KEY
+from fgbench.tables import EXACT_ESTIMATOR, EXPERIMENT
 from fgbench.types import Json
 from fgbench.verification import DIFFERS, IDENTICAL, NOT_COMPARABLE, WITHIN
 from fgbench.wording import (
@@ -19,10 +19,9 @@ from fgbench.wording import (
     counted,
     interval_text,
     joined,
-    number_text,
     p_text,
     ratio_text,
-    seconds_text,
+    seconds_interval_text,
 )
 
 Tables: TypeAlias = Mapping[str, pd.DataFrame]
@@ -129,27 +128,23 @@ def comparison_text(row: Row) -> str:
 
 
 def verdict_text(verification: Json) -> str:
-    """Return in a sentence whether a study reproduces its references, and how many of its runs do."""
+    """Return in words whether a study reproduces its references, and how many of its runs and its counts do."""
+    if not verification["references"]:
+        return "Not verified: the config names no reference to compare with."
     counts = verification["runs"]
-    used = dict.fromkeys(cell["reference"] for cell in verification["cells"] if cell["reference"])
+    compared = (*verification["cells"], *verification["operations"]["differing"])
+    used = dict.fromkeys(one["reference"] for one in compared if one["reference"])
     named = [*used] or [one["name"] for one in verification["references"]]
-    num_open = counts[NOT_COMPARABLE]
-    num_runs = sum(counts.values())
     references = f"the reference{'' if len(named) == 1 else 's'} {joined(named)}"
+    operations = _operations_text(verification["operations"])
     if verification["verdict"] not in _VERDICTS:
-        if not named:
-            return "Not verified: the config names no reference to compare with."
-        return f"Not verified: none of {counted(num_runs, 'run')} can be compared with {references}."
-    found = [
-        f"{counts[IDENTICAL]} of {counted(num_runs - num_open, 'run')} identical",
-        *(f"{counts[verdict]} {word}" for verdict, word in _OTHERWISE.items() if counts[verdict]),
-    ]
-    rest = f"; {num_open} more cannot be compared" if num_open else ""
-    return f"{_VERDICTS[verification['verdict']].format(references)}: {joined(found)}{rest}."
+        num_runs = counted(sum(counts.values()), "run")
+        return f"Not verified: none of {num_runs} can be compared with {references}.{operations}"
+    return f"{_VERDICTS[verification['verdict']].format(references)}: {_runs_text(counts)}.{operations}"
 
 
 def verdict_lines(verification: Json) -> list[str]:
-    """Return the verdict, then a line for each cell that cannot be compared and each run that is not identical."""
+    """Return the verdict, then a line for each cell that cannot be compared and each run or count that is another."""
     lines = [verdict_text(verification)]
     if verification["verdict"] in (WITHIN, DIFFERS):
         lines.append(f"  {why_text(verification)}")
@@ -164,7 +159,20 @@ def verdict_lines(verification: Json) -> list[str]:
             for run in cell["runs"]
             if run.get("quantities")
         ]
+    operations = verification["operations"]
+    lines += [f"  {one['cell']}: {count_difference_text(one)}" for one in operations["differing"]]
+    if (open_ones := operations["not_comparable"]) and verification["references"]:
+        lines.append(f"  counted operations that no reference holds: {', '.join(open_ones)}")
     return lines
+
+
+def count_difference_text(found: Json) -> str:
+    """Return of a count of operations that is not its reference's both values, to the last digit.
+
+    >>> count_difference_text({"here": 1200, "there": 1800, "reference": "references/mine.json"})
+    '1,200 operations a step, 1,800 in references/mine.json'
+    """
+    return f"{found['here']:,} operations a step, {found['there']:,} in {found['reference']}"
 
 
 def why_text(verification: Json) -> str:
@@ -197,24 +205,11 @@ def pair_texts(here: Any, reference: Any) -> tuple[str, str]:
     return texts
 
 
-def timing_note(tables: Tables) -> str:
-    """Return how the training times were taken, and whether timed runs repeat the study's."""
-    times = tables["times"]
-    if times.empty:
-        return "No run was timed."
-    columns = [times["cpu"], times["instruction_set"], times["threads"].astype(str), times["torch"]]
-    on = [
-        f"{cpu or 'an unnamed processor'} ({instructions or 'instruction set unknown'}), {threads} math "
-        f"thread(s), torch {torch}"
-        for cpu, instructions, threads, torch in sorted(set(zip(*columns, strict=True)))
-    ]
-    load = times["load_average"].max()
-    loaded = (
-        ""
-        if math.isnan(load)
-        else f" The machine's load average was {number_text(load, decimals=1)} at most."
-    )
-    return f"One run at a time on {joined(on)}.{loaded} {_repeats_text(times, tables['runs'])}"
+def target_time_text(cell: Row) -> str:
+    """Return a cell's median time to the target, with its interval if every run reached it."""
+    if math.isinf(cell["time_to_target_s"]):
+        return "not reached"
+    return seconds_interval_text(*(cell[f"time_to_target_{end}"] for end in ("s", "low", "high")))
 
 
 def rates_note(rows: pd.DataFrame) -> str:
@@ -239,6 +234,28 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return joined([str(seed) for seed in seeds])
 
 
+def _runs_text(counts: Mapping[str, int]) -> str:
+    """Return how many runs are their reference's, of those that can be compared; `counts` are by verdict."""
+    num_open, num_runs = counts[NOT_COMPARABLE], sum(counts.values())
+    if num_open == num_runs:
+        return f"none of {counted(num_runs, 'run')} can be compared"
+    found = [
+        f"{counts[IDENTICAL]} of {counted(num_runs - num_open, 'run')} identical",
+        *(f"{counts[verdict]} {word}" for verdict, word in _OTHERWISE.items() if counts[verdict]),
+    ]
+    return joined(found) + (f"; {num_open} more cannot be compared" if num_open else "")
+
+
+def _operations_text(found: Json) -> str:
+    """Return a sentence on the counted operations, after a space, or nothing where none were counted."""
+    num_compared, num_open = found["compared"], len(found["not_comparable"])
+    if not num_compared:
+        return f" Counted operations: none of {num_open:,} can be compared." if num_open else ""
+    other = f" and {len(found['differing']):,} different" if found["differing"] else ""
+    rest = f"; {num_open:,} more cannot be compared" if num_open else ""
+    return f" Counted operations: {found['identical']:,} of {num_compared:,} identical{other}{rest}."
+
+
 def _number_text(found: Json) -> str:
     here, reference = pair_texts(found["here"], found["reference"])
     allowed = "" if found["tolerance"] is None else f" (allowed: {found['tolerance']:.2g} off)"
@@ -251,30 +268,6 @@ def _value(value: Any, digits: int = 9) -> str:
     if isinstance(value, str) and len(value) > 24:
         return f"{value[:12]}…"
     return ABSENT if value is None else str(value)
-
-
-def _repeats_text(times: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """Return how many timed runs end as the study's do, and how far off the others are."""
-    known = times[times["identical"].notna()]
-    native = (
-        "Timed runs use the processor's own instruction set; the study's are held to AVX2 where the processor "
-        "has it, so the two may differ in their last bits"
-    )
-    num_same = int(known["identical"].sum())
-    if known.empty:
-        return f"{native}."
-    text = f"{native}: {num_same} of {len(known)} end at the identical loss"
-    if num_same == len(known):
-        return f"{text}."
-    others = known[~known["identical"].astype(bool)].merge(runs, on=[*KEY, "seed"], suffixes=("", "_study"))
-    off = (others["final_train_loss"] - others["train_loss"]).abs().max()
-    num_moved = int((others["steps"] != others["steps_study"]).sum())
-    moved = f", {num_moved} of them after another number of steps" if num_moved else ""
-    return f"{text}; {len(others)} {'does' if len(others) == 1 else 'do'} not{_off_text(off)}{moved}."
-
-
-def _off_text(off: float) -> str:
-    return f" (at most {off:.1g} nats off)" if math.isfinite(off) else ""
 
 
 def _sides(tables: Tables) -> tuple[list[str], list[str]]:
@@ -320,7 +313,10 @@ def _verdicts(method: str, baseline: str, rows: pd.DataFrame) -> str:
 def _price(method: str, baseline: str, rows: pd.DataFrame) -> list[str]:
     """Return how many times the steps and the seconds, over the experiments where every pair is complete."""
     sentences = []
-    for metric, name in (("steps_to_target", "steps to the target"), ("train_time_s", "training time")):
+    for metric, name in (
+        ("steps_to_target", "steps to the target"),
+        ("time_to_target_s", "time to the target"),
+    ):
         known = rows[(rows["metric"] == metric) & (rows["unpaired"] == 0) & (rows["pairs"] > 0)]
         if len(known):
             times = _extremes(known["mean"], ratio_text)
@@ -339,17 +335,13 @@ def _num_experiments(rows: pd.DataFrame) -> str:
 
 
 def _caution(tables: Tables) -> list[str]:
-    if tables["comparisons"].empty:
+    number = tables["runs"]["seed"].nunique()
+    if tables["comparisons"].empty or number >= LEAST_PAIRS:
         return []
-    sentences = []
-    for table, seeds, what in (("times", "timed seed", "ratio of times"), ("runs", "seed", "difference")):
-        number = tables[table]["seed"].nunique()
-        if 0 < number < LEAST_PAIRS:
-            sentences.append(
-                f"With {counted(number, seeds)} no {what} can be resolved: the sign-flip test needs "
-                f"{LEAST_PAIRS} pairs or more."
-            )
-    return sentences
+    return [
+        f"With {counted(number, 'seed')} no difference can be resolved: the sign-flip test needs {LEAST_PAIRS} "
+        "pairs or more."
+    ]
 
 
 def _ending(row: Row, target_loss: float) -> str:
@@ -374,7 +366,7 @@ def _against_baseline(cell: Row, rows: Mapping[str, Row], summary: Mapping[str, 
         _steps_sentence(rows["steps_to_target"]),
         _difference_sentence("test loss", cell, baseline, rows["test_loss"]),
         _difference_sentence("test accuracy", cell, baseline, rows["test_accuracy"]),
-        _time_sentence(cell, baseline, rows["train_time_s"]),
+        _time_sentence(cell, baseline, rows["time_to_target_s"]),
     ]
 
 
@@ -408,14 +400,19 @@ def _difference_sentence(name: str, cell: Row, baseline: Row, row: Row) -> str:
 
 def _time_sentence(cell: Row, baseline: Row, row: Row) -> str:
     method, other = row["method"], row["baseline"]
-    if not (cell["timed_runs"] and baseline["timed_runs"]):
-        return f"The training times of {method} and {other} were not both measured."
-    ratio = f": {ratio_text(row['mean'])} as long" if row["pairs"] and not row["unpaired"] else ""
-    return (
-        f"Training took {seconds_text(cell['train_time_s_median'])} with {method} and "
-        f"{seconds_text(baseline['train_time_s_median'])} with {other} (medians of {cell['timed_runs']} and "
-        f"{counted(baseline['timed_runs'], 'timed run')}){ratio}."
+    if math.isnan(cell["step_time_s"]) or math.isnan(baseline["step_time_s"]):
+        return (
+            f"The times to the target of {method} and {other} are not known: their steps were not both timed."
+        )
+    here, there = (
+        f"{target_time_text(one)} with {one['method']}"
+        + ("" if one["reached"] == one["runs"] else f" (reached by {one['reached']}/{one['runs']})")
+        for one in (cell, baseline)
     )
+    text = f"Median time to the target: {here}, {there}"
+    if row["unpaired"] or not row["pairs"]:
+        return f"{text}; no ratio is claimed, for the same reason as for the steps."
+    return f"{text}; {comparison_text(row)} as long{_p_text(row)}: {row['verdict']}."
 
 
 def _p_text(row: Row) -> str:

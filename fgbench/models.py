@@ -39,13 +39,13 @@ def parameters_of(model: nn.Module) -> Params:
 
 
 class BatchLoss:
-    """The mean cross-entropy of one batch as a function of the parameters: a `LossFn`.
+    """The mean cross-entropy of one batch as a function of the parameters: a `LayeredLossFn`.
 
     It does what `torch.func.functional_call` does, with less bookkeeping: the parameters are put into the
     model's own slots for the length of the call. Those slots are found once and shared by `on`.
     """
 
-    def __init__(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
+    def __init__(self, model: nn.Sequential, inputs: Tensor, labels: Tensor) -> None:
         """Take `inputs` [n, ...] and `labels` [n] of class indices."""
         self.model, self.inputs, self.labels = model, inputs, labels
         self._slots = _slots(model)
@@ -58,7 +58,11 @@ class BatchLoss:
 
     def __call__(self, params: Params) -> Tensor:
         """Return the scalar mean loss at `params`."""
-        return functional.cross_entropy(self.logits(params), self.labels)
+        return self.of_logits(self.logits(params))
+
+    def of_logits(self, logits: Tensor) -> Tensor:
+        """Return the scalar mean loss where the model gave `logits` [n, classes]."""
+        return functional.cross_entropy(logits, self.labels)
 
     def logits(self, params: Params) -> Tensor:
         """Return the logits [n, classes] at `params`."""

@@ -27,7 +27,7 @@ PINS = {
 
 THREADS = {"MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
-NATIVE_COMMANDS = frozenset({"time"})
+NATIVE_COMMANDS = frozenset({"cost", "scaling"})
 """The commands that measure time: they run on the processor as it is."""
 
 

@@ -15,18 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fgbench import findings
-from fgbench.figures import (
-    PALETTE,
-    Against,
-    Spread,
-    Style,
-    curve_chart,
-    image_uri,
-    method_styles,
-    spread,
-    times_chart,
-)
+from fgbench.cost_findings import claim_sentence, measured_methods, measured_on
+from fgbench.cost_report import cost_section
+from fgbench.figures import Against, Spread, curve_chart, image_uri, spread
 from fgbench.findings import Experiment, Row, Tables
+from fgbench.pieces import Chart, Column, Table
+from fgbench.svg import PALETTE, PART_PALETTE, Style, method_styles
 from fgbench.tables import COLUMNS, KEY
 from fgbench.types import Json
 from fgbench.verification import (
@@ -49,6 +43,7 @@ from fgbench.wording import (
     p_text,
     percent_text,
     seconds_text,
+    unbroken,
 )
 
 if TYPE_CHECKING:
@@ -67,36 +62,10 @@ RUNS_SHOWN = 12
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column's heading; numbers stand right."""
-
-    title: str
-    is_number: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as it is shown: the first cell of a row is its heading."""
-
-    caption: str
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Charts under one caption, with the same numbers as a table."""
-
-    svgs: Sequence[str]
-    caption: str
-    table: Table | None = None
-
-
-@dataclass(frozen=True)
 class Matrix:
     """A confusion matrix: a row a true class, each cell its count and its rate of the row."""
 
-    method: str
+    title: str
     caption: str
     class_names: Sequence[str]
     rows: Sequence[tuple[str, Sequence[tuple[int, float]]]]
@@ -145,6 +114,7 @@ class Reproduction:
     """Whether a rerun gives the study's numbers: the verdict, and all that it rests on.
 
     `state` is the verdict's name in the style sheet, `sign` what tells it without colour; `command` repeats it.
+    `operations` are the counts that are not the reference's, `uncounted` the cells whose count no reference holds.
     """
 
     state: str
@@ -153,6 +123,8 @@ class Reproduction:
     volatile: Sequence[str]
     cells: Table | None
     differences: Differences | None
+    operations: Table | None
+    uncounted: Sequence[str]
     tolerances: Sequence[Tolerance]
     absent: Sequence[str]
     why: str
@@ -211,7 +183,8 @@ def render(
     `provenance` is what `study_provenance` returned, `verification` what `verification` did. Dates, and
     `rendered`, when this was called, stand in one element alone, marked `data-volatile`.
     """
-    styles = method_styles(findings.methods(tables))
+    every_style = method_styles(measured_methods(tables))
+    styles = {method: every_style[method] for method in findings.methods(tables)}
     sections = [
         _section(
             tables, experiment, f"e{place}", styles, data[experiment.dataset], samples[experiment.dataset]
@@ -224,15 +197,13 @@ def render(
         .render(
             question=findings.question(tables),
             asked=findings.asked(tables),
-            overview=findings.overview(tables),
+            overview=[*findings.overview(tables), *claim_sentence(tables)],
             stand_ins=[one for one in data.values() if one["asked_for"] != one["used"]],
-            methods=styles,
-            palette=PALETTE,
+            palettes={"series": PALETTE, "part": PART_PALETTE},
             summary=_summary_table(tables),
             comparisons=_comparison_table(tables),
             sections=sections,
-            times=_times(tables, styles),
-            timing_note=findings.timing_note(tables),
+            cost=cost_section(tables, every_style),
             reproduction=_reproduction(verification, tables, config),
             data=list(data.values()),
             making=_making(provenance, config),
@@ -250,7 +221,7 @@ def _section(
     metadata: Json,
     samples: Arrays,
 ) -> Section:
-    own = {name: experiment.rows(table) for name, table in tables.items()}
+    own = {name: experiment.rows(table) if "dataset" in table else table for name, table in tables.items()}
     present = [method for method in styles if (own["cells"]["method"] == method).any()]
     charts = [_curves(own, experiment, key, "step", styles)]
     if own["curves"]["time_s"].notna().any():
@@ -278,7 +249,8 @@ def _summary_table(tables: Tables) -> Table:
         Column("Training loss"),
         Column("Test loss"),
         Column("Test accuracy"),
-        Column("Training time"),
+        Column("Time to target"),
+        Column("Operations a step"),
     ]
     order = findings.methods(tables)
     rows = []
@@ -288,8 +260,9 @@ def _summary_table(tables: Tables) -> Table:
             rows.append([experiment.title, cell["method"], *_summary_cells(cell)])
     return Table(
         "Each cell of the study: runs that reached the target, its median steps (a miss counts as infinitely "
-        "late), final values as mean [95 % bootstrap interval] over the runs that did not diverge, and the "
-        "median training time of the timed runs.",
+        "late), final values as mean [95 % bootstrap interval] over the runs that did not diverge, the median "
+        "steps × the median time of a step with the interval of both uncertainties, and the operations counted in "
+        f"a step. {measured_on(tables)}",
         columns,
         rows,
     )
@@ -304,7 +277,8 @@ def _summary_cells(cell: Row) -> list[str]:
             interval_text(*(cell[f"{metric}_{end}"] for end in ("mean", "low", "high")))
             for metric in ("train_loss", "test_loss", "test_accuracy")
         ),
-        seconds_text(cell["train_time_s_median"]),
+        ABSENT if pd.isna(cell["step_time_s"]) else findings.target_time_text(cell),
+        ABSENT if pd.isna(cell["operations"]) else count_text(cell["operations"]),
     ]
 
 
@@ -336,7 +310,8 @@ def _comparison_table(tables: Tables) -> Table | None:
     return Table(
         "Differences (method − baseline) and ratios (method / baseline, marked ×), paired by seed, with 95 % "
         "bootstrap intervals and the p of a two-sided sign-flip test. Better or worse is claimed if every "
-        "pair is complete, the interval excludes no difference and p < 0.05.",
+        "pair is complete, the interval excludes no difference and p < 0.05. Of the time to target, the interval "
+        f"holds the uncertainty of the steps' times too. {measured_on(tables)}",
         columns,
         rows,
     )
@@ -369,7 +344,7 @@ def _curves(
     own: Tables, experiment: Experiment, key: str, against: Against, styles: Mapping[str, Style]
 ) -> Chart:
     spreads = _spreads(own, styles)
-    unit = "steps" if against == "step" else "training time"
+    unit = "steps" if against == "step" else "the time of the steps"
     target = float(own["cells"]["target_loss"].iloc[0])
     svgs = [
         curve_chart(
@@ -387,10 +362,9 @@ def _curves(
     ]
     caption = f"{experiment.title}, against {unit}. {_ends_text(_DRAWN, spreads, own['curves'], against)}"
     if against == "time_s":
-        return Chart(
-            svgs, f"{caption} Seconds are steps × the cell's median timed step; evaluation is left out."
-        )
-    return Chart(svgs, caption, _curve_table(experiment, spreads))
+        caption += f" Seconds are steps × the method's median time of a step. {measured_on(own)}"
+        return Chart(svgs, caption, legend=styles)
+    return Chart(svgs, caption, _curve_table(experiment, spreads), styles)
 
 
 def _spreads(own: Tables, styles: Mapping[str, Style]) -> dict[str, dict[str, Spread]]:
@@ -449,65 +423,6 @@ def _curve_table(experiment: Experiment, spreads: Mapping[str, Mapping[str, Spre
     return Table(f"{experiment.title}: median (least to greatest) over all seeds", columns, rows)
 
 
-def _times(tables: Tables, styles: Mapping[str, Style]) -> list[Chart]:
-    times = tables["times"]
-    taken = times["train_time_s"][times["train_time_s"] > 0]
-    if taken.empty:
-        return []
-    limits = (float(taken.min()), float(taken.max()))
-    charts = []
-    for place, experiment in enumerate(findings.experiments(tables)):
-        own = experiment.rows(times)
-        own = own[own["train_time_s"] > 0]
-        if own.empty:
-            continue
-        found = _times_text(own, styles)
-        svg = times_chart(
-            own,
-            styles=styles,
-            limits=limits,
-            key=f"t{place}",
-            title=f"Training times, {experiment.title}",
-            description=found,
-        )
-        charts.append(Chart([svg], f"{experiment.title}: {found}", _times_table(experiment, own)))
-    return charts
-
-
-def _times_text(times: pd.DataFrame, styles: Mapping[str, Style]) -> str:
-    medians = times.groupby("method")["train_time_s"].median()
-    counts = times.groupby("method").size()
-    said = [
-        f"{seconds_text(float(medians[method]))} with {method} ({counted(int(counts[method]), 'timed run')})"
-        for method in styles
-        if method in medians
-    ]
-    return f"a median of {joined(said)}."
-
-
-def _times_table(experiment: Experiment, times: pd.DataFrame) -> Table:
-    columns = [
-        Column("Method", is_number=False),
-        Column("Seed"),
-        Column("Steps"),
-        Column("Time"),
-        Column("Time a step"),
-        Column("Repeats the study's run", is_number=False),
-    ]
-    rows = [
-        [
-            row["method"],
-            str(row["seed"]),
-            count_text(row["steps"]),
-            seconds_text(row["train_time_s"]),
-            seconds_text(row["step_time_s"]),
-            ABSENT if pd.isna(row["identical"]) else "yes" if row["identical"] else "no",
-        ]
-        for row in times.to_dict("records")
-    ]
-    return Table(f"Timed runs of {experiment.title}", columns, rows)
-
-
 def _reproduction(verification: Json, tables: Tables, config: Json) -> Reproduction:
     names = [reference["name"] for reference in verification["references"]]
     order = [*product(findings.experiments(tables), findings.methods(tables))]
@@ -521,6 +436,8 @@ def _reproduction(verification: Json, tables: Tables, config: Json) -> Reproduct
         volatile=VOLATILE,
         cells=_verdicts_table(cells) if names else None,
         differences=_differences(cells),
+        operations=_operation_differences(verification["operations"]["differing"]),
+        uncounted=verification["operations"]["not_comparable"] if names else [],
         tolerances=TOLERANCES,
         absent=verification["absent"],
         why=findings.why_text(verification),
@@ -559,6 +476,20 @@ def _differences(cells: Sequence[Json]) -> Differences | None:
     ]
     runs = [(_run_text(cell, run), _difference_rows(run)) for cell, run in ordered[:RUNS_SHOWN]]
     return Differences(caption, columns, runs)
+
+
+def _operation_differences(differing: Sequence[Json]) -> Table | None:
+    """Return the counts of operations that are not their reference's, or None where all are."""
+    if not differing:
+        return None
+    columns = [
+        Column("Dataset/model/method", is_number=False),
+        Column("Here"),
+        Column("Reference"),
+        Column("Compared with", is_number=False),
+    ]
+    rows = [[one["cell"], f"{one['here']:,}", f"{one['there']:,}", one["reference"]] for one in differing]
+    return Table("Counted operations of a step that are not the reference's.", columns, rows)
 
 
 def _run_text(cell: Json, run: Json) -> str:
@@ -699,7 +630,7 @@ def _matrix(own: Tables, experiment: Experiment, method: str, metadata: Json) ->
         (name, [(int(count), float(rate)) for count, rate in zip(counts[label], rates[label], strict=True)])
         for label, name in enumerate(names)
     ]
-    return Matrix(method, caption, names, rows)
+    return Matrix(f"{method}, {experiment.title}", caption, names, rows)
 
 
 def _confused(counts: NDArray[np.int64], names: Sequence[str]) -> str:
@@ -789,6 +720,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = percent_text
+    environment.filters["unbroken"] = unbroken
     environment.filters["dashes"] = lambda style: " ".join(f"{1.7 * dash:g}" for dash in style.dashes)
     return environment
 
@@ -796,12 +728,18 @@ def _templates() -> Environment:
 _FOLDER = Path(__file__).parents[1] / "report"
 _RUN_VERDICTS = (IDENTICAL, WITHIN, DIFFERS, NOT_COMPARABLE)
 _SIGNS = {IDENTICAL: "✓", WITHIN: "≈", DIFFERS: "≠", NOT_COMPARABLE: "?", NOT_VERIFIED: "?"}
-_KINDS = {"train": "training", "time": "times", "tables": "tables"}
+_KINDS = {
+    "train": "training",
+    "operations": "operations",
+    "cost": "cost of a step",
+    "scaling": "scaling",
+    "tables": "tables",
+}
 _DRAWN = ("train_loss", "test_loss", "test_accuracy")
 _QUANTITIES = {
     "train_loss": "Training loss",
     "test_loss": "Test loss",
     "test_accuracy": "Test accuracy",
     "steps_to_target": "Steps to target",
-    "train_time_s": "Training time",
+    "time_to_target_s": "Time to target",
 }

@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from fgbench.config import Cell, cell_settings, cells, chunks, read_config, split_settings
+from fgbench.config import (
+    Cell,
+    cell_settings,
+    cells,
+    chunks,
+    cost_settings,
+    ladder_settings,
+    operations_settings,
+    read_config,
+    split_settings,
+)
 from fgbench.digests import json_sha256
 from fgbench.errors import ConfigError, ResultError
 from fgbench.storage import read_json, rebuild
@@ -25,7 +35,9 @@ RUN_KEYS = (
     "runs",
     "provenance",
 )
-TIME_KEYS = (*(key for key in RUN_KEYS if key != "kinked"), "machine")
+OPERATIONS_KEYS = ("settings", "cells", "provenance")
+COST_KEYS = ("settings", "machine", "absent", "experiments", "provenance")
+SCALING_KEYS = ("settings", "machine", "absent", "ladders", "provenance")
 
 
 def run_files(results: Path, config: Json) -> list[Path]:
@@ -37,8 +49,8 @@ def run_files(results: Path, config: Json) -> list[Path]:
     ]
 
 
-def read_study(results: Path) -> tuple[Json, list[Json]]:
-    """Return the config and all run records of the study in a results folder.
+def read_study(results: Path) -> tuple[Json, list[Json], Json]:
+    """Return the config, all run records and the counted operations of the study in a results folder.
 
     Raises ResultError where there is none, it is not complete, or its config was damaged.
     """
@@ -52,13 +64,13 @@ def read_study(results: Path) -> tuple[Json, list[Json]]:
             f"{error}\n{source} is broken, or another version of fgbench wrote it: run the study again (make report, "
             f"with its CONFIG), after `rm -r {results}` if that does not mend it."
         ) from None
-    files = run_files(results, config)
-    if missing := [path for path in files if not path.is_file()]:
+    files, operations = run_files(results, config), results / "operations.json"
+    if missing := [path for path in (*files, operations) if not path.is_file()]:
         raise ResultError(
-            f"{results}: the study is not complete, {len(missing)} of {len(files)} run records are missing "
+            f"{results}: the study is not complete, {len(missing)} of {len(files) + 1} records are missing "
             f"({missing[0]} …). `make report`, with its CONFIG, goes on with it."
         )
-    return config, read_runs(files, config)
+    return config, read_runs(files, config), read_operations(operations, config)
 
 
 def read_runs(paths: Sequence[Path], config: Json) -> list[Json]:
@@ -89,15 +101,28 @@ def read_run_record(path: Path, config: Json) -> Json:
     return record
 
 
-def read_time_record(path: Path, config: Json) -> Json:
-    """Return the timing record at `…/{dataset}/{model}/{method}.json`.
+def read_operations(path: Path, config: Json) -> Json:
+    """Return the counted operations of a study's steps.
 
-    Raises ResultError where it is broken, was changed, or holds other runs than those that belong there.
+    Raises ResultError where they are broken, were changed, or are another study's.
     """
-    record = read_json(path, keys=TIME_KEYS)
-    cell = _cell_at(path.with_suffix(""), path)
-    _require_belonging(path, record, cell, config["timed_seeds"], config)
-    return record
+    return _read_measured(path, OPERATIONS_KEYS, operations_settings(config))
+
+
+def read_cost(path: Path, config: Json) -> Json:
+    """Return what a study's steps were measured to cost.
+
+    Raises ResultError where the record is broken, was changed, or is another study's.
+    """
+    return _read_measured(path, COST_KEYS, cost_settings(config))
+
+
+def read_scaling(path: Path, config: Json) -> Json:
+    """Return what was measured on a study's ladder.
+
+    Raises ResultError where the record is broken, was changed, or is another study's.
+    """
+    return _read_measured(path, SCALING_KEYS, ladder_settings(config))
 
 
 def require_split(path: Path, about: Json, *, config: Json, metadata: Json) -> None:
@@ -176,6 +201,19 @@ def _require_belonging(path: Path, record: Json, cell: Cell, seeds: list[int], c
         raise ResultError(f"{path}: belongs to another study: {error}. {rebuild(path)}") from None
     found = record | {"seeds": sorted(run["seed"] for run in record["runs"])}
     _require(path, found, {"settings": settings, "split": split, "seeds": sorted(seeds)})
+
+
+def _read_measured(path: Path, keys: tuple[str, ...], settings: Json) -> Json:
+    record = read_json(path, keys=keys)
+    if complaint := differences_text(_by_name(record["settings"]), _by_name(settings)):
+        raise ResultError(f"{path}: was measured with another config: {complaint}. {rebuild(path)}")
+    return record
+
+
+def _by_name(settings: Json) -> Json:
+    """Return settings with their experiments, where there are some, by name: what differs is then told of one."""
+    named = {f"{one['dataset']}/{one['model']['name']}": one for one in settings.get("experiments", ())}
+    return settings | {"experiments": named}
 
 
 def _require(path: Path, record: Json, expected: Json) -> None:

@@ -37,7 +37,7 @@ def registered(family: str) -> tuple[str, ...]:
     """Return the names in a family's registry, in its order.
 
     >>> registered("estimator")[:2]
-    ('backprop', 'forward_gradient')
+    ('backprop', 'checkpointed_backprop')
     """
     return tuple(_registry(family))
 
@@ -60,7 +60,9 @@ def signature(family: str, name: str) -> Signature:
 
 
 def code_hash(command: str) -> str:
-    """Return a hash of the code that a command runs: the parts of `cli` it uses, and whole modules below.
+    """Return a hash of the code that a command, or another function of `cli`, runs.
+
+    That are the parts of `cli` it uses, and whole modules below.
 
     Changes with any edit of that code, and with no other; the time of a file plays no part.
 

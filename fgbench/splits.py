@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -74,6 +74,15 @@ def split_from_arrays(arrays: Mapping[str, NDArray[Any]], seed: int) -> Split:
 
 
 _PARTS = ("train", "validation", "test")
+
+
+def model_input_shape(stored: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of one input as a model sees it, for that of one sample as stored: images get a channel.
+
+    >>> model_input_shape([4]), model_input_shape([28, 28])
+    ((4,), (1, 28, 28))
+    """
+    return (1, *stored) if len(stored) == 2 else tuple(stored)
 
 
 def _check_sizes(samples: Samples, num_train: int, num_validation: int, num_test: int) -> None:

@@ -1,4 +1,4 @@
-"""Run and timing records go in; tidy tables, each column described, come out."""
+"""Records of runs and of what a step costs go in; tidy tables, each column described, come out."""
 
 from __future__ import annotations
 
@@ -10,12 +10,31 @@ from typing import Any, TextIO
 import numpy as np
 import pandas as pd
 
+from fgbench.cost_tables import COST_COLUMNS, cost_tables, step_rounds, step_time_ratios
 from fgbench.errors import ResultError
-from fgbench.statistics import PairedDifference, mean_interval, paired_difference
+from fgbench.statistics import (
+    Floats,
+    PairedDifference,
+    ends,
+    mean_interval,
+    paired_difference,
+    paired_time_to_target,
+    time_to_target_interval,
+)
+from fgbench.tidy import CELL, EXACT_ESTIMATOR, EXPERIMENT, KEY, key_of, parsed, rows_of, tidy
 from fgbench.types import Json
 
-KEY = ("dataset", "data", "model", "method")
-EXPERIMENT = ("dataset", "data", "model")
+__all__ = [
+    "COLUMNS",
+    "EXACT_ESTIMATOR",
+    "EXPERIMENT",
+    "KEY",
+    "LONG_TABLES",
+    "METRICS",
+    "study_tables",
+    "table_from_csv",
+]
+
 METRICS = (
     "train_loss",
     "validation_loss",
@@ -24,31 +43,36 @@ METRICS = (
     "validation_accuracy",
     "test_accuracy",
 )
-EXACT_ESTIMATOR = "backprop"
-"""The estimator whose methods are the baseline that the others are compared with."""
-
-LONG_TABLES = frozenset({"curves", "confusion", "misclassified"})
+LONG_TABLES = frozenset({"curves", "confusion", "misclassified", "blocks", "ladder"})
 """Tables written as Parquet too."""
 
 
-def study_tables(run_records: Sequence[Json], time_records: Sequence[Json] = ()) -> dict[str, pd.DataFrame]:
+def study_tables(
+    run_records: Sequence[Json],
+    *,
+    operations: Json | None = None,
+    cost: Json | None = None,
+    scaling: Json | None = None,
+) -> dict[str, pd.DataFrame]:
     """Return every table of a study by name; `COLUMNS` describes their columns.
 
-    `run_records` hold a cell's chunk of seeds each, `time_records` a cell's timed runs. The order of records
-    does not matter. Raises ResultError where two records of a cell disagree in its settings or share a seed.
+    `run_records` hold a cell's chunk of seeds each; the others are the records of what a step costs, without which
+    their tables are empty. The order of records does not matter. Raises ResultError where two records of a cell
+    disagree in its settings or share a seed.
     """
     cells = _cells(run_records)
     runs = _runs(run_records)
-    times = _times(time_records, runs)
+    costs = cost_tables(operations, cost, scaling)
+    summary = _summary(cells, runs, costs["operations"], cost)
     return {
         "cells": cells,
         "runs": runs,
-        "curves": _curves(run_records, times),
-        "summary": _summary(cells, runs, times),
-        "comparisons": _comparisons(cells, runs, times),
+        "curves": _curves(run_records, summary),
+        "summary": summary,
+        "comparisons": _comparisons(cells, runs, cost),
         "confusion": _confusion(run_records),
         "misclassified": _misclassified(run_records),
-        "times": times,
+        **costs,
     }
 
 
@@ -59,24 +83,18 @@ def table_from_csv(name: str, source: Path | TextIO) -> pd.DataFrame:
     """
     try:
         text = pd.read_csv(source, dtype="str", keep_default_na=False)
-        return pd.DataFrame({column: _parsed(text[column], _dtype(column)) for column in COLUMNS[name]})
+        return parsed(text, COLUMNS[name])
     except (OSError, KeyError, ValueError) as error:
         raise ResultError(
             f"table {name}: cannot be read ({error}). Delete it and run the study again."
         ) from error
 
 
-def _parsed(column: Any, dtype: str) -> Any:
-    if dtype == "boolean":
-        return column.map({"True": True, "False": False}).astype(dtype)
-    return column if dtype == "str" else column.mask(column == "").astype(dtype)
-
-
 def _cells(records: Sequence[Json]) -> pd.DataFrame:
     rows: dict[tuple[str, ...], Json] = {}
     for record in records:
         key = tuple(record[name] for name in KEY)
-        row = _flat(record["settings"]) | _key(record) | {"num_parameters": record["num_parameters"]}
+        row = _flat(record["settings"]) | key_of(record) | {"num_parameters": record["num_parameters"]}
         if rows.setdefault(key, row) != row:
             raise ResultError(
                 f"{' / '.join(key)}: its run records were made with different settings. "
@@ -101,7 +119,7 @@ def _runs(records: Sequence[Json]) -> pd.DataFrame:
         facts = {
             name: run[name] for name in ("seed", "status", "steps", "steps_to_target", "diverged_at_step")
         }
-        rows.append(_key(record) | facts | {metric: run["curve"][metric][-1] for metric in METRICS})
+        rows.append(key_of(record) | facts | {metric: run["curve"][metric][-1] for metric in METRICS})
     table = _table("runs", rows, sort=(*KEY, "seed"))
     twice = table[table.duplicated([*KEY, "seed"])]
     if len(twice):
@@ -113,52 +131,27 @@ def _runs(records: Sequence[Json]) -> pd.DataFrame:
     return table
 
 
-def _curves(records: Sequence[Json], times: pd.DataFrame) -> pd.DataFrame:
-    step_times = {key: rows["step_time_s"].median() for key, rows in times.groupby(list(KEY), sort=False)}
-    parts = []
-    for record, run in _each_run(records):
-        key = tuple(record[name] for name in KEY)
-        curve = pd.DataFrame({name: run["curve"][name] for name in ("step", *METRICS)})
-        curve["time_s"] = curve["step"] * step_times.get(key, math.nan)
-        parts.append(curve.assign(**_key(record), seed=run["seed"]))
-    return _table("curves", pd.concat(parts) if parts else [], sort=(*KEY, "seed", "step"))
-
-
-def _times(records: Sequence[Json], runs: pd.DataFrame) -> pd.DataFrame:
-    final_losses = {
-        tuple(row[:5]): row[5] for row in runs[[*KEY, "seed", "train_loss"]].itertuples(index=False)
-    }
-    rows = []
-    for record, run in _each_run(records):
-        machine = record.get("machine") or {}
-        study_loss = final_losses.get((*(record[name] for name in KEY), run["seed"]))
-        rows.append(
-            _key(record)
-            | {name: run[name] for name in ("seed", "steps", "train_time_s", "final_train_loss")}
-            | {
-                "step_time_s": run["train_time_s"] / run["steps"] if run["steps"] else math.nan,
-                "identical": None if study_loss is None else _same(study_loss, run["final_train_loss"]),
-                "cpu": machine.get("cpu"),
-                "instruction_set": machine.get("instruction_set"),
-                "threads": machine.get("threads"),
-                "torch": machine.get("torch"),
-                "load_average": machine.get("load_average"),
-            }
+def _curves(records: Sequence[Json], summary: pd.DataFrame) -> pd.DataFrame:
+    parts = [
+        pd.DataFrame({name: run["curve"][name] for name in ("step", *METRICS)}).assign(
+            **key_of(record), seed=run["seed"]
         )
-    return _table("times", rows, sort=(*KEY, "seed"))
+        for record, run in _each_run(records)
+    ]
+    if not parts:
+        return _table("curves", [])
+    table = pd.concat(parts).merge(summary[[*KEY, "step_time_s", "operations"]], on=list(KEY))
+    table["time_s"] = table["step"] * table["step_time_s"]
+    table["operations"] = table["step"] * table["operations"]
+    return _table("curves", table, sort=(*KEY, "seed", "step"))
 
 
-def _same(study_loss: float, timed_loss: float | None) -> bool:
-    if timed_loss is None or not math.isfinite(timed_loss):
-        return not math.isfinite(study_loss)
-    return study_loss == timed_loss
-
-
-def _summary(cells: pd.DataFrame, runs: pd.DataFrame, times: pd.DataFrame) -> pd.DataFrame:
+def _summary(
+    cells: pd.DataFrame, runs: pd.DataFrame, operations: pd.DataFrame, cost: Json | None
+) -> pd.DataFrame:
     rows = []
     for cell in cells.to_dict("records"):
-        of_cell = _rows_of(runs, cell)
-        timed = _rows_of(times, cell)
+        of_cell = rows_of(runs, cell)
         survived = of_cell[of_cell["status"] != "diverged"]
         steps = of_cell["steps_to_target"].to_numpy(
             dtype=float, na_value=math.inf
@@ -169,23 +162,30 @@ def _summary(cells: pd.DataFrame, runs: pd.DataFrame, times: pd.DataFrame) -> pd
             "not_reached": int((of_cell["status"] == "not_reached").sum()),
             "diverged": int((of_cell["status"] == "diverged").sum()),
             "steps_to_target_median": np.median(steps),
-            "timed_runs": len(timed),
-            "train_time_s_median": timed["train_time_s"].median(),
-            "train_time_s_min": timed["train_time_s"].min(),
-            "train_time_s_max": timed["train_time_s"].max(),
-            "step_time_s_median": timed["step_time_s"].median(),
+            "operations": next(iter(rows_of(operations, cell)["operations"]), None),
         }
+        row |= _time_to_target(steps, step_rounds(cost, cell))
         for metric in METRICS:
             values = survived[metric].to_numpy(dtype=float)
-            interval = mean_interval(values)
             row[f"{metric}_mean"] = values.mean() if len(values) else math.nan
-            row[f"{metric}_low"] = interval.low if interval else math.nan
-            row[f"{metric}_high"] = interval.high if interval else math.nan
+            row[f"{metric}_low"], row[f"{metric}_high"] = ends(mean_interval(values))
         rows.append(row)
     return _table("summary", rows, sort=KEY)
 
 
-def _comparisons(cells: pd.DataFrame, runs: pd.DataFrame, times: pd.DataFrame) -> pd.DataFrame:
+def _time_to_target(steps: Floats, step_times: Floats) -> Json:
+    """Return a cell's step time and time to target, of its steps to target [seeds] and step times [rounds]."""
+    step_time_s = float(np.median(step_times)) if step_times.size else math.nan
+    low, high = ends(time_to_target_interval(steps, step_times))
+    return {
+        "step_time_s": step_time_s,
+        "time_to_target_s": np.median(steps) * step_time_s,
+        "time_to_target_low": low,
+        "time_to_target_high": high,
+    }
+
+
+def _comparisons(cells: pd.DataFrame, runs: pd.DataFrame, cost: Json | None) -> pd.DataFrame:
     rows = []
     for _, experiment in cells.groupby(list(EXPERIMENT), sort=False):
         baseline = _baseline(experiment)
@@ -193,7 +193,7 @@ def _comparisons(cells: pd.DataFrame, runs: pd.DataFrame, times: pd.DataFrame) -
             continue
         for cell in experiment.to_dict("records"):
             if cell["method"] != baseline["method"]:
-                rows += _compared(cell, baseline, runs, times)
+                rows += _compared(cell, baseline, runs, cost)
     return _table("comparisons", rows, sort=(*KEY, "metric"))
 
 
@@ -203,28 +203,33 @@ def _baseline(experiment: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def _compared(
-    cell: Mapping[Any, Any], baseline: Mapping[Any, Any], runs: pd.DataFrame, times: pd.DataFrame
+    cell: Mapping[Any, Any], baseline: Mapping[Any, Any], runs: pd.DataFrame, cost: Json | None
 ) -> list[Json]:
+    num_seeds = len({*rows_of(runs, cell)["seed"], *rows_of(runs, baseline)["seed"]})
     survived = runs[runs["status"] != "diverged"]
-    timed = times[np.isfinite(times["final_train_loss"])]
+    pairs = rows_of(survived, cell).merge(rows_of(survived, baseline), on="seed", suffixes=("", "_baseline"))
     rows = []
-    for metric, (scale, higher_is_better) in _COMPARED.items():
-        source, everything = (timed, times) if metric == "train_time_s" else (survived, runs)
-        pairs = _rows_of(source, cell).merge(
-            _rows_of(source, baseline), on="seed", suffixes=("", "_baseline")
-        )
-        both = pairs[[metric, f"{metric}_baseline"]].astype("float64").to_numpy()
-        both = both[(np.isfinite(both) & ((both > 0) | (scale == "difference"))).all(axis=1)]
-        num_seeds = len({*_rows_of(everything, cell)["seed"], *_rows_of(everything, baseline)["seed"]})
-        values, references = (np.log(both) if scale == "ratio" else both).T
-        difference = paired_difference(values, references, higher_is_better=higher_is_better)
+    for metric, (scale, _) in _COMPARED.items():
+        difference = _difference(metric, pairs, step_time_ratios(cost, cell, baseline))
+        unpaired = num_seeds - difference.num_pairs
         rows.append(
             {name: cell[name] for name in KEY}
-            | {"baseline": baseline["method"], "metric": metric, "scale": scale}
-            | {"unpaired": num_seeds - len(both)}
-            | _claimed(difference, scale, complete=num_seeds == len(both))
+            | {"baseline": baseline["method"], "metric": metric, "scale": scale, "unpaired": unpaired}
+            | _claimed(difference, scale, complete=not unpaired)
         )
     return rows
+
+
+def _difference(metric: str, pairs: pd.DataFrame, step_times: Floats) -> PairedDifference:
+    """Return how far a method is from its baseline, of pairs of runs and ratios of step times [rounds]."""
+    scale, higher_is_better = _COMPARED[metric]
+    column = "steps_to_target" if metric == "time_to_target_s" else metric
+    both = pairs[[column, f"{column}_baseline"]].astype("float64").to_numpy()
+    both = both[(np.isfinite(both) & ((both > 0) | (scale == "difference"))).all(axis=1)]
+    values, references = (np.log(both) if scale == "ratio" else both).T
+    if metric == "time_to_target_s":
+        return paired_time_to_target(values - references, step_times)
+    return paired_difference(values, references, higher_is_better=higher_is_better)
 
 
 def _claimed(difference: PairedDifference, scale: str, *, complete: bool) -> Json:
@@ -244,7 +249,7 @@ def _claimed(difference: PairedDifference, scale: str, *, complete: bool) -> Jso
 def _predictions(records: Sequence[Json]) -> pd.DataFrame:
     """Return a row a run and test example, diverged runs left out."""
     parts = [
-        pd.DataFrame(run["predictions"]).assign(**_key(record), seed=run["seed"])
+        pd.DataFrame(run["predictions"]).assign(**key_of(record), seed=run["seed"])
         for record, run in _each_run(records)
         if run["status"] != "diverged"
     ]
@@ -287,49 +292,22 @@ def _misclassified(records: Sequence[Json]) -> pd.DataFrame:
     return _table("misclassified", ordered)
 
 
-def _key(record: Json) -> Json:
-    return {name: record[name] for name in KEY}
-
-
 def _each_run(records: Sequence[Json]) -> Iterable[tuple[Json, Json]]:
     return ((record, run) for record in records for run in record["runs"])
 
 
-def _rows_of(table: pd.DataFrame, cell: Mapping[Any, Any]) -> pd.DataFrame:
-    chosen = np.logical_and.reduce([table[name] == cell[name] for name in KEY])
-    return table[chosen]
-
-
 def _table(name: str, rows: pd.DataFrame | Iterable[Json], *, sort: Sequence[str] = ()) -> pd.DataFrame:
-    """Return `rows` with exactly the columns that `COLUMNS` describes, in that order."""
-    table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
-    table = table.reindex(columns=list(COLUMNS[name]))
-    texts = [column for column in table.columns if _dtype(column) == "str"]
-    table[texts] = table[texts].astype("object").fillna("")
-    table = table.astype({column: _dtype(column) for column in table.columns})
-    if sort:
-        table = table.sort_values(list(sort))
-    return table.reset_index(drop=True)
-
-
-def _dtype(column: str) -> str:
-    return _DTYPES.get(column, "float64")
+    return tidy(rows, COLUMNS[name], sort=sort)
 
 
 _COMPARED = {
     "test_loss": ("difference", False),
     "test_accuracy": ("difference", True),
     "steps_to_target": ("ratio", False),
-    "train_time_s": ("ratio", False),
+    "time_to_target_s": ("ratio", False),
 }
 """Metric: how a pair is compared, and whether more is better."""
 
-_CELL = {
-    "dataset": "data set asked for in the config",
-    "data": "data set really used: another than `dataset` where a stand-in was needed",
-    "model": "model's name",
-    "method": "method's name: a configured gradient estimator",
-}
 _SEED = {"seed": "the run's seed; at one seed all methods share split, initial parameters and batches"}
 _METRICS = {
     "train_loss": "mean cross-entropy over the training part, nats",
@@ -341,7 +319,7 @@ _METRICS = {
 }
 
 COLUMNS: dict[str, dict[str, str]] = {
-    "cells": _CELL
+    "cells": CELL
     | {
         "num_parameters": "parameters trained",
         "model_options": "the model's options",
@@ -359,7 +337,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "max_steps": "steps after which a run stops without reaching the target",
         "record_every": "steps between two records of losses and accuracies, the grain of steps to target",
     },
-    "runs": _CELL
+    "runs": CELL
     | _SEED
     | {
         "status": "reached (the target), not_reached, or diverged (a loss that is not finite)",
@@ -368,12 +346,15 @@ COLUMNS: dict[str, dict[str, str]] = {
         "diverged_at_step": "step at which a loss was first not finite; empty where none was",
     }
     | {name: f"last recorded {text}; empty where not finite" for name, text in _METRICS.items()},
-    "curves": _CELL
+    "curves": CELL
     | _SEED
     | {"step": "steps taken so far; 0 is before training"}
     | {name: f"{text}; empty where not finite" for name, text in _METRICS.items()}
-    | {"time_s": "training time so far, seconds: step × the cell's median timed step; empty where not timed"},
-    "summary": _CELL
+    | {
+        "time_s": "training time so far, seconds: step × the median step time; empty where not measured",
+        "operations": "floating-point operations so far: step × operations of a step; empty where not counted",
+    },
+    "summary": CELL
     | {
         "num_parameters": "parameters trained",
         "runs": "runs, one a seed",
@@ -392,33 +373,33 @@ COLUMNS: dict[str, dict[str, str]] = {
         )
     }
     | {
-        "timed_runs": "runs whose training was timed, alone on the machine",
-        "train_time_s_median": "median time of a timed run's steps alone, seconds",
-        "train_time_s_min": "least time of a timed run's steps alone, seconds",
-        "train_time_s_max": "greatest time of a timed run's steps alone, seconds",
-        "step_time_s_median": "median over timed runs of the mean time a step, seconds",
+        "step_time_s": "median time of a step as training takes it, on the processor, seconds",
+        "operations": "floating-point operations of a step; empty where not counted",
+        "time_to_target_s": "median steps to target × step_time_s, seconds: inf if half or more of the runs miss",
+        "time_to_target_low": "lower end of its 95 % BCa bootstrap interval over both seeds and rounds of timing",
+        "time_to_target_high": "upper end of that; both empty if any run missed the target",
     },
-    "comparisons": _CELL
+    "comparisons": CELL
     | {
         "baseline": "the method compared with, of the same data and model",
-        "metric": "final test_loss or test_accuracy, steps_to_target, or train_time_s",
+        "metric": "final test_loss or test_accuracy, steps_to_target, or time_to_target_s",
         "scale": "difference (method − baseline) or ratio (method / baseline)",
         "pairs": "seeds compared",
         "unpaired": "seeds left out (diverged, target missed, no such number); if any, nothing is claimed",
         "mean": "mean of the paired differences, or geometric mean of the paired ratios",
-        "low": "lower end of its 95 % BCa bootstrap interval",
+        "low": "lower end of its 95 % BCa bootstrap interval; of a time, over both seeds and rounds of timing",
         "high": "upper end of its 95 % BCa bootstrap interval",
         "p_value": "two-sided sign-flip permutation test of the differences (for a ratio, of logarithms)",
         "verdict": "better or worse if the interval excludes no difference and p < 0.05; else not resolved",
     },
-    "confusion": _CELL
+    "confusion": CELL
     | {
         "label": "true class",
         "predicted": "predicted class",
         "count": "test examples, over the runs that did not diverge",
         "rate": "count / all test examples of the true class; empty where there are none",
     },
-    "misclassified": _CELL
+    "misclassified": CELL
     | {
         "id": "the example's position in the data set",
         "label": "true class",
@@ -428,36 +409,5 @@ COLUMNS: dict[str, dict[str, str]] = {
         "predicted": "most frequent wrong prediction; of several, the lowest class",
         "predicted_by": "runs that predicted that",
     },
-    "times": _CELL
-    | _SEED
-    | {
-        "steps": "steps taken",
-        "train_time_s": "time of the steps alone, seconds",
-        "step_time_s": "train_time_s / steps",
-        "final_train_loss": "last recorded training loss of the timed run; empty where not finite",
-        "identical": "whether that is, bit by bit, the study's own for that seed; empty where it has none",
-        "cpu": "processor",
-        "instruction_set": "the widest that torch used, e.g. AVX2 or AVX512; the study's runs are held to AVX2",
-        "threads": "math threads",
-        "torch": "torch's version",
-        "load_average": "the machine's load average before timing",
-    },
-}
+} | COST_COLUMNS
 """What each column of each table holds; units end a name."""
-
-_DTYPES = (
-    dict.fromkeys([*_CELL, "estimator", "tangents", "optimizer", "schedule"], "str")
-    | dict.fromkeys(["schedule_options", "model_options", "estimator_options", "optimizer_options"], "str")
-    | dict.fromkeys(["status", "baseline", "metric", "scale", "verdict"], "str")
-    | dict.fromkeys(["cpu", "instruction_set", "torch"], "str")
-    | dict.fromkeys(
-        ["seed", "step", "steps", "num_parameters", "batch_size", "max_steps", "record_every"], "int64"
-    )
-    | dict.fromkeys(
-        ["runs", "reached", "not_reached", "diverged", "timed_runs", "pairs", "unpaired"], "int64"
-    )
-    | dict.fromkeys(["label", "predicted", "count", "id", "wrong", "tested", "predicted_by"], "int64")
-    | dict.fromkeys(["steps_to_target", "diverged_at_step", "num_tangents", "threads"], "Int64")
-    | {"identical": "boolean"}
-)
-"""Columns that are not float64."""

@@ -25,6 +25,7 @@ def draw_tangents(
 
     All entries come from one draw of [K, d], d the number of parameters, and are views of it: one call of the
     random number generator instead of one a tensor, and the sphere is the sphere of the whole parameter space.
+    They are drawn on the generator's device.
 
     >>> like = {"weight": torch.zeros(3, 4), "bias": torch.zeros(3)}
     >>> generator = torch.Generator().manual_seed(0)
@@ -47,12 +48,13 @@ def unflatten(flat: Tensor, like: Params) -> Params:
 
 def normal(num_tangents: int, num_parameters: int, generator: torch.Generator) -> Tensor:
     """Draw independent standard normal entries, [K, d]; kurtosis 3."""
-    return torch.randn(num_tangents, num_parameters, generator=generator)
+    return torch.randn(num_tangents, num_parameters, generator=generator, device=generator.device)
 
 
 def rademacher(num_tangents: int, num_parameters: int, generator: torch.Generator) -> Tensor:
     """Draw independent signs, +1 or -1 with equal chance, [K, d]; kurtosis 1, the least there is."""
-    return torch.empty(num_tangents, num_parameters).random_(0, 2, generator=generator).sub_(0.5).sign_()
+    entries = torch.empty(num_tangents, num_parameters, device=generator.device)
+    return entries.random_(0, 2, generator=generator).sub_(0.5).sign_()
 
 
 def sphere(num_tangents: int, num_parameters: int, generator: torch.Generator) -> Tensor:
@@ -62,8 +64,8 @@ def sphere(num_tangents: int, num_parameters: int, generator: torch.Generator) -
     """
     directions = normal(num_tangents, num_parameters, generator)
     squared_lengths = directions.double().square().sum(dim=1).tolist()
-    scales = torch.tensor([math.sqrt(num_parameters / squared) for squared in squared_lengths])
-    return directions.mul_(scales[:, None])
+    scales = [math.sqrt(num_parameters / squared) for squared in squared_lengths]
+    return directions.mul_(torch.tensor(scales, device=directions.device)[:, None])
 
 
 TANGENTS: Mapping[str, Draw] = {

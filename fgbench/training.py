@@ -138,7 +138,7 @@ def train(
 _KINKED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardtanh, nn.MaxPool1d, nn.MaxPool2d)
 
 
-def _initial(part: Part, settings: Settings, num_classes: int, seed: int) -> tuple[nn.Module, Params]:
+def _initial(part: Part, settings: Settings, num_classes: int, seed: int) -> tuple[nn.Sequential, Params]:
     if settings.batch_size > len(part.labels):
         raise ConfigError(
             f"batch_size: {settings.batch_size} is more than the {len(part.labels)} examples of the training part "
@@ -149,7 +149,7 @@ def _initial(part: Part, settings: Settings, num_classes: int, seed: int) -> tup
 
 
 def _steps(
-    model: nn.Module, params: Params, examples: Examples, settings: Settings, seed: int
+    model: nn.Sequential, params: Params, examples: Examples, settings: Settings, seed: int
 ) -> Iterator[Tensor]:
     """Make one update after another, without end; yield each batch's loss, taken before its update."""
     inputs, labels = examples

@@ -78,14 +78,21 @@ class Split:
 
 
 class LossFn(Protocol):
-    """A mini-batch's mean loss at given parameters; estimators that need more find model and batch on it."""
-
-    model: nn.Module
-    inputs: Tensor
-    labels: Tensor
+    """A mini-batch's mean loss at given parameters."""
 
     def __call__(self, params: Params) -> Tensor:
         """Return the scalar loss at `params`."""
+        ...
+
+
+class LayeredLossFn(LossFn, Protocol):
+    """A loss on which estimators that need more than its value find the model's layers and the batch."""
+
+    model: nn.Sequential
+    inputs: Tensor
+
+    def of_logits(self, logits: Tensor) -> Tensor:
+        """Return the scalar loss where the model gave `logits` [n, classes]."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Run records and references enter; whether the one reproduces the other leaves, number by number. Never times."""
+"""Runs, counted operations and references enter; whether these are reproduced leaves, by number. Never times."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ VOLATILE = ("provenance",)
 
 LOSSES = ("train_loss", "validation_loss", "test_loss")
 ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
+
+OPERATION_KEYS = ("dataset", "data", "model", "method", "settings", "operations")
+"""What a count of operations holds: whose step it is, of which settings, and the count."""
 
 EPSILON = 2.0**-23
 """The distance from 1 to the next float32: the greatest relative error of two roundings."""
@@ -65,52 +68,70 @@ TOLERANCES = (
         "compared at the last step that both runs recorded.",
     ),
     Tolerance("status, split", "none", "A run that ends otherwise, or on other examples, is another run."),
+    Tolerance(
+        "operations",
+        "none",
+        "They are counted from the shapes of a step's products, not measured: another count is another step.",
+    ),
 )
 
 
-def reference_of(records: Sequence[Json], made: Json) -> Json:
+def reference_of(records: Sequence[Json], operations_cells: Sequence[Json], made: Json) -> Json:
     """Return what a reference keeps of a study: all that is compared, small enough to be read in a diff.
 
     Of each curve it keeps some records in full and of every record a mark of four hexadecimal digits, so that the
-    first step at which another curve parts from it can be told. `made` says what made it.
+    first step at which another curve parts from it can be told; of the operations every count. `made` says what
+    made it.
     """
     cells = [
         {**cell, "runs": [_kept(run) for run in cell["runs"]]}
         for cell in sorted(_cells(records), key=cell_name)
     ]
-    return {"made": made, "cells": cells}
+    return {"made": made, "cells": cells, "operations": sorted(operations_cells, key=cell_name)}
 
 
-def verification(records: Sequence[Json], references: Mapping[str, Json]) -> Json:
-    """Compare a study's runs with references, by their names; return the verdict, for each cell and run too.
+def verification(
+    records: Sequence[Json], operations_cells: Sequence[Json], references: Mapping[str, Json]
+) -> Json:
+    """Compare a study's runs and counts with references, by their names; return the verdict, for each of them too.
 
     A cell is compared with the first reference that was made on its data, with its settings and its seeds; where
     none was, the reason stands there. `runs` counts runs by verdict; the whole is "differs" if one run does.
+
+    A count of operations is compared with the first reference that counted the same step, and is the same or not.
+    One that is not makes the whole "differs", whatever the runs say; those that are make nothing comparable.
     """
     cells = [_cell_compared(cell, references) for cell in _cells(records)]
     verdicts = [run["verdict"] for cell in cells for run in cell["runs"]]
+    operations = _operations_compared(operations_cells, references)
+    decisive = DIFFERS if operations["differing"] else _worst(verdicts)
+    used = {one["reference"] for one in (*cells, *operations["differing"])} & set(references)
     return {
-        "verdict": _worst(verdicts) if references else NOT_VERIFIED,
+        "verdict": decisive if references else NOT_VERIFIED,
         "runs": {verdict: verdicts.count(verdict) for verdict in _ORDER},
+        "operations": operations,
         "cells": cells,
         "references": [
             {"name": name, "sha256": json_sha256(reference), "made": reference["made"]}
             for name, reference in references.items()
         ],
         "absent": _absent(cells, references),
-        "made_otherwise": _made_otherwise(records, cells, references),
+        "made_otherwise": _made_otherwise(records, {name: references[name] for name in sorted(used)}),
         "study_sha256": study_sha256(records),
     }
 
 
 def agreed_reference(
-    first: tuple[str, Sequence[Json]], second: tuple[str, Sequence[Json]], made: Json
+    first: tuple[str, Sequence[Json], Sequence[Json]],
+    second: tuple[str, Sequence[Json], Sequence[Json]],
+    made: Json,
 ) -> Json:
-    """Return the reference of a study that ran twice: of both runs a name, for messages, and the records.
+    """Return the reference of a study that ran twice: of both a name, for messages, the records and the counts.
 
-    Raises ResultError where the two are copies of one run, or do not agree in every bit of every run.
+    Raises ResultError where the two are copies of one run, or do not agree in every bit of every run and in every
+    count of operations.
     """
-    (name, records), (other_name, again) = first, second
+    (name, records, counts), (other_name, again, counts_again) = first, second
     if any(one["provenance"] == other["provenance"] for one, other in zip(records, again, strict=False)):
         raise ResultError(
             f"{name} and {other_name} hold copies of the same run; two independent runs are needed "
@@ -119,18 +140,21 @@ def agreed_reference(
     provenances = [record["provenance"] for record in (*records, *again)]
     reference = reference_of(
         records,
+        counts,
         {
             **{key: made[key] for key in ("command", "finished", "config_sha256")},
             "makers": _distinct([{key: one[key] for key in MAKER} for one in provenances]),
             "data": _distinct([_without_origins(data) for one in provenances for data in one["data"]]),
         },
     )
-    found = verification(again, {name: reference})
+    found = verification(again, counts_again, {name: reference})
     complaints = [
         f"{cell_name(cell)}, {cell['reason'] or 'its runs differ'}"
         for cell in found["cells"]
         if any(run["verdict"] != IDENTICAL for run in cell["runs"])
-    ] + [f"{absent} is missing" for absent in found["absent"]]
+    ]
+    complaints += [f"{absent} is missing" for absent in found["absent"]]
+    complaints += _other_counts(found["operations"], name, counts, counts_again)
     if complaints:
         raise ResultError(
             f"{other_name} does not reproduce {name}, so neither can be a reference: {complaints[0]} "
@@ -148,6 +172,7 @@ def require_reference(reference: Json) -> None:
         for cell in reference["cells"]:
             _ = [cell[key] for key in RUN_KEYS if key not in VOLATILE]
             _ = [run[key] for run in cell["runs"] for key in _KEPT]
+        _ = [count[key] for count in reference["operations"] for key in OPERATION_KEYS]
     except (KeyError, TypeError) as error:
         raise ResultError(
             f"is no reference that this version of fgbench can read: {error} is missing"
@@ -242,16 +267,13 @@ def _absent(cells: Sequence[Json], references: Mapping[str, Json]) -> list[str]:
     )
 
 
-def _made_otherwise(
-    records: Sequence[Json], cells: Sequence[Json], references: Mapping[str, Json]
-) -> list[str]:
+def _made_otherwise(records: Sequence[Json], used: Mapping[str, Json]) -> list[str]:
     """Return in what software and arithmetic the study was made otherwise than the references it is compared with."""
-    used = {cell["reference"] for cell in cells} & set(references)
     made = [{key: record["provenance"][key] for key in _ARITHMETIC} for record in records]
     return [
         f"{name}: {complaint}"
-        for name in sorted(used)
-        for maker in references[name]["made"].get("makers", [])[:1]
+        for name, reference in used.items()
+        for maker in reference["made"].get("makers", [])[:1]
         for here in _distinct(made)
         if (complaint := differences_text(here, {key: maker[key] for key in _ARITHMETIC}))
     ]
@@ -327,6 +349,48 @@ def _obstacle(cell: Json, known: Json, source: str) -> str | None:
         return f"{source} was made on other samples of {cell['data']}"
     complaint = differences_text(here, there)
     return f"other than in {source}, {complaint}" if complaint else None
+
+
+def _operations_compared(counts: Sequence[Json], references: Mapping[str, Json]) -> Json:
+    """Compare counts of operations with references: which are others, and which no reference holds."""
+    compared = [(count, *_known_count(count, references)) for count in counts]
+    known = [one for one in compared if one[1] is not None]
+    differing = [
+        {"cell": cell_name(count), "reference": name, "here": count["operations"], "there": there}
+        for count, name, there in known
+        if count["operations"] != there
+    ]
+    verdicts = len(differing) * [DIFFERS] + (len(known) - len(differing)) * [IDENTICAL]
+    return {
+        "verdict": _worst(verdicts) if references else NOT_VERIFIED,
+        "compared": len(known),
+        "identical": verdicts.count(IDENTICAL),
+        "differing": differing,
+        "not_comparable": [cell_name(count) for count, name, _ in compared if name is None],
+    }
+
+
+def _known_count(count: Json, references: Mapping[str, Json]) -> tuple[str | None, int | None]:
+    """Return the first reference that counted the same step on the same data, and its count: of the same name first."""
+    step = ("data", "model", "method", "settings")
+    for name, reference in references.items():
+        known = [one for one in reference["operations"] if all(one[key] == count[key] for key in step)]
+        if known:
+            nearest = min(known, key=lambda one: one["dataset"] != count["dataset"])
+            return name, nearest["operations"]
+    return None, None
+
+
+def _other_counts(
+    found: Json, name: str, counts: Sequence[Json], counts_again: Sequence[Json]
+) -> Iterator[str]:
+    """Yield what keeps two runs' counts from being the same; `found` compares the second's with the first's."""
+    for one in found["differing"]:
+        yield f"{one['cell']}, its step has {one['here']} operations instead of {one['there']}"
+    for cell in found["not_comparable"]:
+        yield f"{cell}, {name} holds no count of its step's operations"
+    for cell in sorted({cell_name(count) for count in counts} - {cell_name(count) for count in counts_again}):
+        yield f"the count of {cell}'s operations is missing"
 
 
 def _run_compared(run: Json, known: Json, cell: Json) -> Json:

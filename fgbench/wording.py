@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -52,12 +53,43 @@ def ratio_text(ratio: float, low: float = math.nan, high: float = math.nan) -> s
 
     >>> ratio_text(5.418), ratio_text(132.4), ratio_text(0.05), ratio_text(9.72, 8.88, 10.46)
     ('5.4×', '132×', '0.050×', '9.7× [8.9, 10.5]')
+    >>> ratio_text(1.312, 1.284, 1.341)
+    '1.31× [1.28, 1.34]'
     """
     if not math.isfinite(ratio) or ratio <= 0:
         return number_text(ratio)
     decimals = min(max(1 - math.floor(math.log10(ratio)), 0), 6)
-    interval = "" if math.isnan(low) else f" [{range_text(low, high, decimals=decimals)}]"
-    return f"{number_text(ratio, decimals=decimals)}×{interval}"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return f"{number_text(ratio, decimals=decimals)}×"
+    if high > low:
+        decimals = max(decimals, min(math.ceil(-math.log10(high - low)), 4))
+    return f"{number_text(ratio, decimals=decimals)}× [{range_text(low, high, decimals=decimals)}]"
+
+
+def floor_text(floor: float) -> str:
+    """Return by how much a thing differs from itself: a ratio a little above 1, to the digit that says so.
+
+    >>> floor_text(1.0431), floor_text(1.0024), floor_text(2.0), floor_text(math.nan)
+    ('1.04×', '1.002×', '2.00×', '–')
+    """
+    if not math.isfinite(floor):
+        return number_text(floor)
+    above = max(floor - 1, 1e-4)
+    return f"{number_text(floor, decimals=min(max(-math.floor(math.log10(above)), 2), 4))}×"
+
+
+def bytes_text(size: float) -> str:
+    """Return a size in memory with two significant digits or more, and its unit, a thousand to the next.
+
+    >>> bytes_text(812), bytes_text(23_400), bytes_text(1_260_000), bytes_text(53_900_000), bytes_text(0)
+    ('810 B', '23 kB', '1.3 MB', '54 MB', '0 B')
+    """
+    if not math.isfinite(size):
+        return number_text(size)
+    units = (("B", 1.0), ("kB", 1e3), ("MB", 1e6))
+    unit, scale = next((one for one in units if abs(float(f"{size / one[1]:.2g}")) < 1000), ("GB", 1e9))
+    rounded = float(f"{size / scale:.2g}")
+    return f"{number_text(rounded, decimals=int(abs(rounded) < 10 and unit != 'B'))} {unit}"
 
 
 def seconds_text(seconds: float) -> str:
@@ -72,6 +104,29 @@ def seconds_text(seconds: float) -> str:
         if (rounded := float(f"{seconds * scale:.2g}")) < 1000:
             return f"{rounded:.1f} {unit}" if rounded < 10 else f"{rounded:.0f} {unit}"
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:,.0f} s"
+
+
+def seconds_interval_text(seconds: float, low: float, high: float) -> str:
+    """Return a duration and its interval in one unit, as far as the interval's width tells them apart.
+
+    >>> seconds_interval_text(0.001312, 0.001287, 0.001344), seconds_interval_text(4.26, math.nan, math.nan)
+    ('1.31 [1.29, 1.34] ms', '4.3 s')
+    """
+    if not (math.isfinite(seconds) and math.isfinite(low) and math.isfinite(high)) or high <= low:
+        return seconds_text(seconds)
+    unit, scale = next(
+        (
+            (unit, scale)
+            for unit, scale in (("µs", 1e6), ("ms", 1e3))
+            if float(f"{seconds * scale:.2g}") < 1000
+        ),
+        ("s", 1.0),
+    )
+    decimals = max(
+        0, 1 - math.floor(math.log10(seconds * scale)), math.ceil(-math.log10((high - low) * scale))
+    )
+    ends = range_text(low * scale, high * scale, decimals=min(decimals, 4))
+    return f"{number_text(seconds * scale, decimals=min(decimals, 4))} [{ends}] {unit}"
 
 
 def percent_text(rate: float) -> str:
@@ -126,6 +181,15 @@ def joined(words: Sequence[str], *, last: str = "and") -> str:
     ('penguins', 'a, b and c')
     """
     return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def unbroken(text: str) -> str:
+    """Return a text that no line's end parts a number from its unit.
+
+    >>> unbroken("15 % of 1.3 ms in 2 steps")
+    '15\\xa0% of 1.3\\xa0ms in 2 steps'
+    """
+    return re.sub(r"(?<=[\d\]]) (?=%|(?:s|ms|µs|B|kB|MB|GB)\b)", "\xa0", text)
 
 
 def counted(number: int, thing: str) -> str:

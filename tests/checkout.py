@@ -39,8 +39,10 @@ def tiny_study() -> dict[str, Any]:
     for experiment in study["experiments"]:
         experiment["dataset"] = names[experiment["dataset"]]
         experiment |= {"max_steps": 20, "record_every": 10, "target_loss": 1e-9}
-    changes = {"references": [], "seeds": [0, 1, 2], "seeds_per_job": 2, "timed_seeds": [0]}
-    return study | {"results": "results"} | changes
+    sizes = {"depth": [1, 2], "width": [2, 4], "batch_size": [4, 8], "num_tangents": [1, 2]}
+    study["cost"] |= {"rounds": 2, "block_s": 0.0001, "methods": {}}
+    study["cost"]["ladder"] |= {"rounds": 1, "at": {"depth": 2, "width": 4, "batch_size": 8}} | sizes
+    return study | {"results": "results", "references": [], "seeds": [0, 1, 2], "seeds_per_job": 2}
 
 
 def sensitive_study(**changes: Any) -> dict[str, Any]:

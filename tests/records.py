@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,86 @@ METHODS = ("backprop", "forward_gradient")
 TARGET = 0.5
 RECORD_EVERY = 10
 FINISHED = "2026-01-02T03:04:05.678901Z"
-CONFIG = {"results": "results", "seeds": [0, 1, 2, 3, 4, 5], "note": "お <b>"}
 NUM_SAMPLES = 60
 NUM_TESTED = 20
+
+COST_METHODS: dict[str, Record] = {
+    "checkpointed_backprop": {
+        "estimator": {"name": "checkpointed_backprop"},
+        "tangents": None,
+        "num_tangents": None,
+    },
+    "forward_gradient_4": {
+        "estimator": {"name": "forward_gradient"},
+        "tangents": "rademacher",
+        "num_tangents": 4,
+    },
+    "forward_gradient_16": {
+        "estimator": {"name": "forward_gradient"},
+        "tangents": "rademacher",
+        "num_tangents": 16,
+    },
+}
+"""Methods whose cost is measured, and that no run was trained with."""
+
+ENGINES = {"torch.func": 1.5, "compiled torch.func": 0.75}
+"""Engines beside eager, with their time as a multiple of its; the engine compiled is skipped, for both or neither."""
+
+SPEED_UP = {"cpu": 1.0, "cuda": 0.1}
+LADDER = {
+    "depth": (5, 10, 20, 40, 80),
+    "width": (32, 64, 128, 256),
+    "batch_size": (16, 64, 256, 1024),
+    "num_tangents": (1, 2, 4, 8, 16),
+}
+EXPONENTS = {"depth": (1.0, 0.9), "width": (1.5, 1.0), "batch_size": (0.7, 1.0), "num_tangents": (1.0, 0.5)}
+"""Axis of the ladder: the power of its size that time and memory follow; forward gradients' memory is flat in depth."""
+
+DROPPED = "the compiled step of forward_gradient drops the tangent"
+NO_GPU = {"device": "cuda", "reason": "no GPU"}
+MACHINE = {
+    "cpu": "A processor",
+    "cores": 2,
+    "threads": 1,
+    "instruction_set": "AVX512",
+    "torch": "2.13.0",
+    "load_average": 0.1,
+}
+QUIET = {
+    "wall_s": 20.0,
+    "own_cpu_s": 19.95,
+    "others_cpu_s": 0.4,
+    "steal_s": 0.0,
+    "involuntary_switches": 40,
+    "num_cpus": 2,
+}
+NOISY = QUIET | {"own_cpu_s": 15.0, "others_cpu_s": 18.0, "steal_s": 1.2, "involuntary_switches": 4_000}
+"""Loads of the machine while a cost was measured."""
+
+CONFIG = {
+    "results": "results",
+    "seeds": [0, 1, 2, 3, 4, 5],
+    "note": "お <b>",
+    "cost": {
+        "methods": {
+            "checkpointed_backprop": {"estimator": "checkpointed_backprop"},
+            "forward_gradient_4": {
+                "estimator": "forward_gradient",
+                "tangents": "rademacher",
+                "num_tangents": 4,
+            },
+            "forward_gradient_16": {
+                "estimator": "forward_gradient",
+                "tangents": "rademacher",
+                "num_tangents": 16,
+            },
+        },
+        "rounds": 20,
+        "block_s": 0.005,
+        "compiled": True,
+        "ladder": {"methods": [*METHODS, "checkpointed_backprop"], "rounds": 4, "depth": {}},
+    },
+}
 
 
 def run_records(*, methods: tuple[str, ...] = METHODS, num_seeds: int = 6) -> list[Record]:
@@ -65,23 +143,117 @@ def run_records(*, methods: tuple[str, ...] = METHODS, num_seeds: int = 6) -> li
     return records
 
 
-def time_records(records: list[Record], *, num_seeds: int = 2) -> list[Record]:
-    """Return timings of each cell's first seeds: (1 + rank) ms a step, final losses as in the study."""
-    cells: dict[tuple[str, ...], Record] = {}
-    for record in records:
-        key = tuple(record[name] for name in ("dataset", "data", "model", "method"))
-        cell = cells.setdefault(key, {name: record[name] for name in ("dataset", "data", "model", "method")})
-        step_time_s = 0.001 if record["settings"]["estimator"]["name"] == "backprop" else 0.002
-        timed = [run for run in record["runs"] if run["seed"] < num_seeds]
-        cell.setdefault("runs", []).extend(_timed(run, step_time_s * (1 + run["seed"] / 10)) for run in timed)
-        cell["machine"] = {
-            "cpu": "A processor",
-            "instruction_set": "AVX512",
-            "threads": 1,
-            "torch": "2.13.0",
-            "load_average": 0.1,
+def operations_record(runs: list[Record]) -> Record:
+    """Return the operations of a step: 1,000 a parameter forward, 3 and 4 times that backward, 3 a tangent."""
+    cells = [
+        {**experiment, "method": name, "settings": _counted(about), "operations": _operations(about, size)}
+        for experiment, size, methods in _measured(runs)
+        for name, about in methods.items()
+    ]
+    return {"provenance": made("operations", seeds=None), "cells": cells}
+
+
+def cost_record(
+    runs: list[Record],
+    *,
+    rounds: int = 20,
+    noise: float = 0.01,
+    times: Mapping[str, float] | None = None,
+    without: tuple[str, ...] = (),
+    load: Record = QUIET,
+    cuda: bool = False,
+    seed: int = 0,
+) -> Record:
+    """Return the measured cost of every experiment: blocks scattered by `noise` about `step_time_s`.
+
+    `times` hold the true seconds a step of methods that take another time; those `without` are not measured at
+    all. The engine compiled is skipped; without `cuda` there is no device but the processor.
+    """
+    rng = np.random.default_rng(seed)
+    experiments = []
+    for experiment, size, methods in _measured(runs):
+        kept = {name: about for name, about in methods.items() if name not in without}
+        for device in ("cpu", "cuda") if cuda else ("cpu",):
+            true = {name: step_time_s(about) * SPEED_UP[device] for name, about in kept.items()}
+            true |= {name: seconds for name, seconds in (times or {}).items() if name in kept}
+            experiments.append(
+                {
+                    **experiment,
+                    "device": device,
+                    "methods": kept,
+                    "load": load,
+                    "times": [
+                        variant | {"steps_per_block": 8, "step_time_s": _blocks(rng, seconds, rounds, noise)}
+                        for name, about in kept.items()
+                        for variant, seconds in _variants(name, about, true[name])
+                    ],
+                    "memory": [
+                        {"method": name, "peak_memory_bytes": peak_memory_bytes(about, size)}
+                        for name, about in kept.items()
+                    ],
+                    "skipped": [
+                        {"method": name, "engine": "compiled", "quantity": "step_time_s", "reason": DROPPED}
+                        for name, about in kept.items()
+                        if _has_engines(about)
+                    ],
+                }
+            )
+    return {
+        "provenance": made("cost", seeds=None, pins={}),
+        "machine": MACHINE,
+        "settings": {"rounds": rounds, "block_s": 0.005, "compiled": True},
+        "absent": [] if cuda else [NO_GPU],
+        "experiments": experiments,
+    }
+
+
+def scaling_record(
+    *,
+    rounds: int = 4,
+    noise: float = 0.01,
+    methods: tuple[str, ...] = (*METHODS, "checkpointed_backprop"),
+    load: Record = QUIET,
+    cuda: bool = False,
+    seed: int = 0,
+) -> Record:
+    """Return ladders of known laws, `EXPONENTS`: a size to that power, times blocks scattered by `noise`."""
+    rng = np.random.default_rng(seed)
+    ladders = []
+    for device in ("cpu", "cuda") if cuda else ("cpu",):
+        points = [
+            _point(rng, axis, size, method, SPEED_UP[device], rounds, noise)
+            for axis, sizes in LADDER.items()
+            for size in sizes
+            for method in methods
+            if axis != "num_tangents" or method == "forward_gradient"
+        ]
+        skipped = {
+            "axis": "depth",
+            "size": 160,
+            "method": "backprop",
+            "quantity": "peak_memory_bytes",
+            "reason": "there was not enough memory",
         }
-    return list(cells.values())
+        ladders.append({"device": device, "load": load, "points": points, "skipped": [skipped]})
+    return {
+        "provenance": made("scaling", seeds=None, pins={}),
+        "machine": MACHINE,
+        "settings": {"methods": list(methods), "rounds": rounds},
+        "absent": [] if cuda else [NO_GPU],
+        "ladders": ladders,
+    }
+
+
+def step_time_s(about: Record) -> float:
+    """Return the true seconds of a measured method's step on the processor: 2 ms for one forward gradient."""
+    return sum(_parts(about).values())
+
+
+def peak_memory_bytes(about: Record, size: int) -> int:
+    """Return the true memory of a measured method's step, for a model of so many parameters."""
+    forward = 1_000_000 + 400 * size
+    factors = {"backprop": 4, "checkpointed_backprop": 3}
+    return forward * (1 if about["estimator"] is None else factors.get(about["estimator"]["name"], 2))
 
 
 def made(command: str, *arguments: str, finished: str = FINISHED, **changes: Any) -> Record:
@@ -106,22 +278,29 @@ def made(command: str, *arguments: str, finished: str = FINISHED, **changes: Any
 
 
 def study_provenance(records: list[Record], *, finished: str = FINISHED) -> Record:
-    """Return the study's provenance: a training and a timing a cell, the timings native, and the tables."""
-    results = {"tables": made("tables", seeds=None, finished=finished)}
+    """Return the study's provenance: trainings of each cell, the tables, and what was counted and timed natively."""
+    results = {
+        "tables": made("tables", seeds=None, finished=finished),
+        "operations.json": made("operations", seeds=None, finished=finished),
+        "cost.json": made("cost", seeds=None, finished=finished, pins={}),
+        "scaling.json": made("scaling", seeds=None, finished=finished, pins={}),
+    }
     for name in map(cell_name, records):
         results[f"runs/{name}/0.json"] = made("train", "--method", name.rpartition("/")[2], finished=finished)
-        results[f"times/{name}.json"] = made("time", finished=finished, pins={})
     return provenance.study_provenance(CONFIG, "12" * 32, results, "34" * 32)
 
 
 def verified(records: list[Record], *, against: list[Record] | None = None) -> Record:
     """Return whether records are those of the reference that other records make: without any, their own."""
     maker = {key: made("train")[key] for key in provenance.MAKER}
+    held = records if against is None else against
     reference = reference_of(
-        records if against is None else against,
+        held,
+        operations_record(held)["cells"],
         {**made("reference", "one", "other"), "makers": [maker]},
     )
-    return verification(records, {"references/study.json": reference})
+    counted = operations_record(records)["cells"]
+    return verification(records, counted, {"references/study.json": reference})
 
 
 def nudged(records: list[Record], by: float, *, num_runs: int = 1) -> list[Record]:
@@ -254,10 +433,95 @@ def _run(seed: int, rank: int, num_classes: int) -> Record:
     }
 
 
-def _timed(run: Record, step_time_s: float) -> Record:
+def _measured(runs: list[Record]) -> list[tuple[Record, int, dict[str, Record]]]:
+    """Return each experiment with its number of parameters and the methods whose cost is measured."""
+    found: dict[tuple[str, ...], tuple[Record, int, dict[str, Record]]] = {}
+    bare = {"estimator": None, "tangents": None, "num_tangents": None}
+    for record in runs:
+        experiment = {name: record[name] for name in ("dataset", "data", "model")}
+        start = (experiment, record["num_parameters"], {"forward pass": bare})
+        methods = found.setdefault(tuple(experiment.values()), start)[2]
+        methods[record["method"]] = {name: record["settings"][name] for name in bare}
+    return [
+        (experiment, size, methods | {name: about for name, about in COST_METHODS.items() if methods})
+        for experiment, size, methods in found.values()
+    ]
+
+
+def _counted(about: Record) -> Record:
+    shape = {"batch_size": 50, "input_shape": [4], "num_classes": 3}
+    optimizer = None if about["estimator"] is None else {"name": "sgd", "momentum": 0.0}
+    return about | {"model": {"name": "mlp"}, "optimizer": optimizer} | shape
+
+
+def _operations(about: Record, size: int) -> int:
+    factors = {"backprop": 3, "checkpointed_backprop": 4}
+    if about["estimator"] is None:
+        return 1_000 * size
+    return 1_000 * size * factors.get(about["estimator"]["name"], 3 * (about["num_tangents"] or 1))
+
+
+def _parts(about: Record) -> dict[str, float]:
+    """Return the true seconds of a step's parts; all of a bare forward pass is one, and told nowhere."""
+    if about["estimator"] is None:
+        return {"step": 0.5e-3}
+    exact = {"backprop": 0.8e-3, "checkpointed_backprop": 1.2e-3}
+    if about["estimator"]["name"] in exact:
+        return {"estimate": exact[about["estimator"]["name"]], "update": 0.2e-3}
+    tangents = about["num_tangents"] or 1
+    return {"draw": 0.3e-3 * tangents, "estimate": 1.5e-3 * tangents, "update": 0.2e-3}
+
+
+def _variants(name: str, about: Record, seconds: float) -> list[tuple[Record, float]]:
+    """Return all that is timed of a method, with its true seconds: engines each with a twin, and parts."""
+    engines = {"eager": 1.0} | (ENGINES if _has_engines(about) else {})
+    found = [
+        ({"method": name, "engine": engine, "part": "step", "twin": twin}, seconds * factor)
+        for engine, factor in engines.items()
+        for twin in (False, True)
+    ]
+    if about["estimator"] is None:
+        return found
+    parts = _parts(about)
+    slower = seconds / step_time_s(about)
+    if "draw" in parts:
+        parts["product"] = parts["estimate"] / 10
+    return found + [
+        ({"method": name, "engine": "eager", "part": part, "twin": False}, true * slower)
+        for part, true in parts.items()
+    ]
+
+
+def _has_engines(about: Record) -> bool:
+    exact = about["estimator"] is not None and about["estimator"]["name"] == "backprop"
+    return exact or about["num_tangents"] == 1
+
+
+def _blocks(rng: np.random.Generator, seconds: float, rounds: int, noise: float) -> list[list[float]]:
+    blocks: list[list[float]] = (seconds * rng.lognormal(0, noise, size=(rounds, 2))).tolist()
+    return blocks
+
+
+def _point(
+    rng: np.random.Generator,
+    axis: str,
+    size: int,
+    method: str,
+    speed_up: float,
+    rounds: int,
+    noise: float,
+) -> Record:
+    base: Record = {"depth": 10, "width": 64, "batch_size": 64}
+    base["num_tangents"] = 1 if method == "forward_gradient" else None
+    time, memory = EXPONENTS[axis]
+    if axis == "depth" and method == "forward_gradient":
+        memory = 0.0
     return {
-        "seed": run["seed"],
-        "steps": run["steps"],
-        "train_time_s": run["steps"] * step_time_s,
-        "final_train_loss": run["curve"]["train_loss"][-1],
+        "axis": axis,
+        "size": size,
+        "method": method,
+        **base,
+        axis: size,
+        "step_time_s": _blocks(rng, 1e-4 * speed_up * size**time, rounds, noise),
+        "peak_memory_bytes": round(1e7 * size**memory),
     }

@@ -20,7 +20,6 @@ results: results
 references: []
 seeds: [0, 1, 2]
 seeds_per_job: 2
-timed_seeds: [0]
 data: {folder: resources, mirrors: [], stand_ins: {digits: [iris]}}
 splits: {validation_fraction: 0.2, seed: null}
 datasets:
@@ -53,6 +52,19 @@ experiments:
     target_loss: 0.1
     max_steps: 40
     record_every: 10
+cost:
+  methods: {checkpointed_backprop: {estimator: checkpointed_backprop}}
+  rounds: 2
+  block_s: 0.0001
+  compiled: false
+  ladder:
+    methods: [backprop, forward_gradient]
+    rounds: 1
+    at: {depth: 2, width: 4, batch_size: 8}
+    depth: [1, 2]
+    width: [2, 4]
+    batch_size: [4, 8]
+    num_tangents: [1, 2]
 """
 
 ABSENT: Any = object()
@@ -93,15 +105,14 @@ def fgbench(command: str) -> int:
             cli.LOG.removeHandler(cli.LOG.handlers[0])
 
 
-def trained_study(results: Path, *, timed: bool = False, **changes: Any) -> Path:
-    """Run all of a study's commands up to its run records, and those for times where wanted; return `results`."""
+def trained_study(results: Path, *, measured: bool = False, **changes: Any) -> Path:
+    """Run all of a study's commands up to its run records, and those for its cost where wanted; return `results`."""
     study = tiny_study(results=str(results), **changes)
     write_config(results / "config.yaml", checked(study))
     for command in study_commands(results).values():
         _done(command)
-    for cell in cells(study) if timed else ():
-        seeds, output = study["timed_seeds"], f"times/{cell.dataset}/{cell.model}/{cell.method}.json"
-        _done(_cell_command("time", results, cell, seeds, [*chunks(study, seeds)], output))
+    for command in cost_commands(results) if measured else ():
+        _done(command)
     return results
 
 
@@ -119,31 +130,44 @@ def study_commands(results: Path) -> dict[Path, str]:
             commands[splits] = f"split {data} --seeds {_listed(seeds)} --output {splits}"
     for cell in cells(study):
         for chunk, seeds in by_chunk.items():
-            output = f"runs/{cell.dataset}/{cell.model}/{cell.method}/{chunk}.json"
-            commands[results / output] = _cell_command("train", results, cell, seeds, [chunk], output)
+            output = results / f"runs/{cell.dataset}/{cell.model}/{cell.method}/{chunk}.json"
+            commands[output] = _train_command(results, cell, seeds, chunk, output)
+    counted = results / "operations.json"
+    commands[counted] = f"operations --config {config} --metadata {_metadata(results)} --output {counted}"
     return commands
+
+
+def cost_commands(results: Path) -> list[str]:
+    """Return the commands that measure what that study's steps cost."""
+    config = f"--config {results}/config.yaml"
+    return [
+        f"cost {config} --metadata {_metadata(results)} --output {results}/cost.json",
+        f"scaling {config} --output {results}/scaling.json",
+    ]
 
 
 def tables_command(results: Path) -> str:
     """Return the command that gathers such a study's tables."""
     config = read_config(results / "config.yaml")
     runs = " ".join(map(str, run_files(results, config)))
-    times = " ".join(f"{results}/times/{c.dataset}/{c.model}/{c.method}.json" for c in cells(config))
     return (
-        f"tables --config {results}/config.yaml --runs {runs} --times {times} --output {results}/tables "
+        f"tables --config {results}/config.yaml --runs {runs} --operations {results}/operations.json "
+        f"--cost {results}/cost.json --scaling {results}/scaling.json --output {results}/tables "
         f"--provenance {results}/provenance.json"
     )
 
 
-def _cell_command(
-    command: str, results: Path, cell: Cell, seeds: list[int], chunks: list[int], output: str
-) -> str:
-    splits = " ".join(f"{results}/splits/{cell.dataset}/{chunk}.npz" for chunk in chunks)
+def _train_command(results: Path, cell: Cell, seeds: list[int], chunk: int, output: Path) -> str:
     return (
-        f"{command} --config {results}/config.yaml --dataset {cell.dataset} --model {cell.model} "
-        f"--method {cell.method} --seeds {_listed(seeds)} --splits {splits} "
-        f"--metadata {results}/data/{cell.dataset}.json --output {results}/{output}"
+        f"train --config {results}/config.yaml --dataset {cell.dataset} --model {cell.model} "
+        f"--method {cell.method} --seeds {_listed(seeds)} --splits {results}/splits/{cell.dataset}/{chunk}.npz "
+        f"--metadata {results}/data/{cell.dataset}.json --output {output}"
     )
+
+
+def _metadata(results: Path) -> str:
+    datasets = dict.fromkeys(cell.dataset for cell in cells(read_config(results / "config.yaml")))
+    return " ".join(f"{results}/data/{dataset}.json" for dataset in datasets)
 
 
 def _listed(seeds: list[int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import shlex
 import shutil
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from studies import tiny_study
@@ -70,7 +72,11 @@ INPUTS = "--splits splits.npz --metadata iris.json"
 TRAIN = f"train {CELL} --seeds 0 1 {INPUTS} --output run.json"
 SPLIT = "split --config study.yaml --dataset iris --seeds 0 1 --samples iris.npz --metadata iris.json"
 
-TABLES = "tables --config study.yaml --output tables --provenance provenance.json"
+MEASURED = "--operations none.json --cost none.json --scaling none.json"
+TABLES = f"tables --config study.yaml {MEASURED} --output tables --provenance provenance.json"
+COUNT = "operations --config study.yaml --metadata iris.json --output run.json"
+COST = "cost --config study.yaml --metadata iris.json"
+ONE_EXPERIMENT = {"experiments": tiny_study()["experiments"][:1]}
 
 
 def fgbench(command: str) -> int:
@@ -119,27 +125,51 @@ def test_arguments_that_are_not_taken_end_with_usage_and_status_two(
 
 
 def test_the_whole_chain_works_by_hand(by_hand: Path) -> None:
-    records = []
+    write_study(Path("study.yaml"), seeds=[0, 1], **ONE_EXPERIMENT)
+    runs = []
     for method in ("backprop", "forward_gradient"):
         cell, place = CELL.replace("forward_gradient", method), f"iris/logistic_regression/{method}"
-        run, timing = f"results/runs/{place}/0.json", f"results/times/{place}.json"
-        assert fgbench(f"train {cell} --seeds 0 1 {INPUTS} --output {run} --log logs/{method}.log") == 0
-        assert fgbench(f"time {cell} --seeds 0 {INPUTS} --output {timing}") == 0
-        run_record, time_record = read_json(Path(run)), read_json(Path(timing))
-        assert [run["seed"] for run in run_record["runs"]] == [0, 1]
-        assert run_record["method"] == time_record["method"] == method
-        assert run_record["data"] == "iris"
-        assert time_record["runs"][0]["train_time_s"] > 0
+        runs.append(f"results/runs/{place}/0.json")
+        assert fgbench(f"train {cell} --seeds 0 1 {INPUTS} --output {runs[-1]} --log logs/{method}.log") == 0
+        record = read_json(Path(runs[-1]))
+        assert [run["seed"] for run in record["runs"]] == [0, 1]
+        assert (record["method"], record["data"]) == (method, "iris")
         assert "seed 1: not_reached after 40 steps" in Path(f"logs/{method}.log").read_text(encoding="utf-8")
-        records.append((run, timing))
-    runs, times = (" ".join(paths) for paths in zip(*records, strict=True))
-    tables = f"tables --config study.yaml --runs {runs} --times {times}"
-    assert fgbench(f"{tables} --output results/tables --provenance results/provenance.json") == 0
+    measured = {name: f"results/{name}.json" for name in ("operations", "cost", "scaling")}
+    assert fgbench(COUNT.replace("run.json", measured["operations"])) == 0
+    assert fgbench(f"{COST} --output {measured['cost']}") == 0
+    assert fgbench(f"scaling --config study.yaml --output {measured['scaling']}") == 0
+    options = " ".join(f"--{name} {path}" for name, path in measured.items())
+    tables = f"tables --config study.yaml --runs {' '.join(runs)} {options} --output results/tables"
+    assert fgbench(f"{tables} --provenance results/provenance.json") == 0
     written = {path.name for path in Path("results/tables").iterdir()}
-    assert {"runs.csv", "summary.csv", "curves.csv", "curves.parquet", "columns.json"} <= written
+    assert {"runs.csv", "summary.csv", "step_times.csv", "curves.parquet", "columns.json"} <= written
     assert read_json(Path("results/tables/columns.json"))["files_sha256"].keys() == written - {"columns.json"}
     made = [line["path"] for line in read_json(Path("results/provenance.json"))["results"]]
-    assert made == sorted(path.removeprefix("results/") for path in (*runs.split(), *times.split(), "tables"))
+    assert made == sorted(path.removeprefix("results/") for path in (*runs, *measured.values(), "tables"))
+
+
+def test_what_is_counted_and_measured_is_every_method_and_a_bare_forward_pass(by_hand: Path) -> None:
+    write_study(Path("study.yaml"), **ONE_EXPERIMENT)
+    methods = ["forward pass", "backprop", "forward_gradient", "checkpointed_backprop"]
+    assert fgbench(COUNT) == fgbench(f"{COST} --output cost.json") == 0
+    counted, (experiment, *_) = (
+        read_json(Path("run.json"))["cells"],
+        read_json(Path("cost.json"))["experiments"],
+    )
+    assert [cell["method"] for cell in counted] == methods
+    assert {cell["data"] for cell in counted} == {experiment["data"]} == {"iris"}
+    assert all(cell["operations"] > 0 for cell in counted)
+    assert experiment["methods"].keys() == {*methods}
+    assert {timed["method"] for timed in experiment["times"]} == {*methods}
+    assert all(len(timed["step_time_s"]) == 2 for timed in experiment["times"])
+
+
+def test_counting_again_differs_in_provenance_alone(by_hand: Path) -> None:
+    write_study(Path("study.yaml"), **ONE_EXPERIMENT)
+    assert fgbench(COUNT) == fgbench(COUNT.replace("run.json", "again.json")) == 0
+    first, again = ({**read_json(Path(name)), "provenance": None} for name in ("run.json", "again.json"))
+    assert first == again
 
 
 def test_a_studys_folder_is_made_ready_and_a_lost_config_is_written_again(by_hand: Path) -> None:
@@ -197,6 +227,12 @@ def study(**changes: object) -> Callable[[], object]:
 def cut(path: str) -> Callable[[], object]:
     return lambda: Path(path).write_bytes(Path(path).read_bytes()[:-100])
 
+
+IMAGES_OF_FEATURES = ONE_EXPERIMENT | {
+    "models.cnn": {"channels": [2]},
+    "experiments.0.model": "cnn",
+    "methods.forward_gradient.learning_rate": 0.1,
+}
 
 BAD_INPUT: dict[str, tuple[Callable[[], object], str, str]] = {
     "no config": (lambda: Path("study.yaml").unlink(), TRAIN, "study.yaml: no such config. Copy config/"),
@@ -275,8 +311,48 @@ BAD_INPUT: dict[str, tuple[Callable[[], object], str, str]] = {
     ),
     "records that are not there": (
         lambda: None,
-        f"{TABLES} --runs none.json --times none.json",
+        f"{TABLES} --runs none.json",
         "none.json: no such file",
+    ),
+    "counting without a description of every data set": (
+        lambda: None,
+        COUNT,
+        "--metadata: no description of digits; one of each data set is accepted.",
+    ),
+    "measuring without a description of every data set": (
+        lambda: None,
+        f"{COST} --output run.json",
+        "--metadata: no description of digits; one of each data set is accepted.",
+    ),
+    "counting by a description that is not there": (
+        lambda: Path("iris.json").unlink(),
+        COUNT,
+        "iris.json: no such file. Run the stage that",
+    ),
+    "measuring by a description of another kind": (
+        lambda: None,
+        COST.replace("iris.json", "splits.npz"),
+        "splits.npz: cannot be read (",
+    ),
+    "measuring by a config that is no study": (
+        study(**{"cost.rounds": 0}),
+        f"{COST} --output run.json",
+        "cost.rounds: 0 is not accepted; accepted: 1 or more",
+    ),
+    "a ladder with a method that is not there": (
+        study(**{"cost.ladder.methods": ["backprob"]}),
+        "scaling --config study.yaml --output run.json",
+        "cost.ladder.methods: unknown method 'backprob' (did you mean 'backprop'?)",
+    ),
+    "counting steps of a network for images on features": (
+        study(**IMAGES_OF_FEATURES),
+        COUNT,
+        "model cnn: inputs of shape (4,) are no images",
+    ),
+    "measuring steps of a network for images on features": (
+        study(**IMAGES_OF_FEATURES),
+        f"{COST} --output run.json",
+        "model cnn: inputs of shape (4,) are no images",
     ),
 }
 
@@ -298,6 +374,57 @@ def test_bad_input_is_one_clear_message_and_status_one(
     assert message in told.partition(f"fgbench {name}: ")[2]
     assert "Traceback" not in told
     assert {path: path.stat().st_mtime_ns for path in by_hand.rglob("*")} == before
+
+
+WRONG_PART = {
+    "a data set that is misspelt": (
+        "--dataset irsi",
+        "--dataset: 'irsi' is not in study.yaml; accepted: iris, digits",
+    ),
+    "a model that is misspelt": (
+        "--model mpl",
+        "--model: 'mpl' is not in study.yaml; accepted: logistic_regression, mlp",
+    ),
+    "a model of the config that no experiment has": (
+        "--model cnn",
+        "--model: 'cnn' is not in study.yaml; accepted: logistic_regression, mlp",
+    ),
+    "a method that is misspelt": (
+        "--model mlp --method backprob",
+        "--method: 'backprob' is not in study.yaml; accepted: backprop, forward_gradient, "
+        "checkpointed_backprop",
+    ),
+    "a data set and a model that no experiment has together": (
+        "--dataset iris --model mlp",
+        "--dataset iris --model mlp: no experiment of study.yaml; accepted: iris/logistic_regression, "
+        "digits/mlp",
+    ),
+    "a part to be written as the whole": (
+        "--model mlp --method backprop --output cost.json",
+        "--output holds a whole study's cost; leave out --model, --method.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "complaint"), WRONG_PART.values(), ids=WRONG_PART)
+def test_a_part_of_the_cost_that_is_not_in_the_study_is_refused_in_one_line(
+    by_hand: Path, capsys: pytest.CaptureFixture[str], arguments: str, complaint: str
+) -> None:
+    write_study(Path("study.yaml"), **{"models.cnn": {"channels": [2]}})
+    before = set(by_hand.iterdir())
+    assert fgbench(f"cost --config study.yaml {arguments}") == 1
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", f"fgbench cost: {complaint}\n")
+    assert set(by_hand.iterdir()) == before
+
+
+def test_the_cost_of_a_part_is_printed_and_writes_nothing(
+    by_hand: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = set(by_hand.rglob("*"))
+    assert fgbench(f"{COST} --dataset iris --model logistic_regression --method forward_gradient") == 0
+    assert capsys.readouterr().out
+    assert set(by_hand.rglob("*")) == before
 
 
 def test_the_log_file_holds_the_error_too(by_hand: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -399,8 +526,61 @@ def test_an_interrupt_ends_training_with_status_130_and_leaves_no_half_result(
     assert set(by_hand.iterdir()) - before == {by_hand / "train.log"}
 
 
+MANY_METHODS = {f"more_{number}": {"estimator": "backprop"} for number in range(40)}
+
+
+def is_measuring_memory(process: psutil.Process) -> bool:
+    """Whether a process that measures memory runs now: a child of the one that others are forked from."""
+    return any(child.ppid() != process.pid for child in process.children(recursive=True))
+
+
+def is_timing(process: psutil.Process) -> bool:
+    return was_told("parts of steps")
+
+
+@pytest.mark.parametrize("when", [is_measuring_memory, is_timing], ids=lambda when: when.__name__)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupt_ends_measuring_with_status_130_and_one_line_and_leaves_nothing(
+    by_hand: Path, number: signal.Signals, when: Callable[[psutil.Process], bool]
+) -> None:
+    """Ctrl-C reaches the processes that measure memory as well; SIGTERM only the one that started them."""
+    write_study(Path("study.yaml"), **ONE_EXPERIMENT, **{"cost.rounds": 10**6, "cost.methods": MANY_METHODS})
+    before = set(by_hand.iterdir())
+    command = f"{COST} --output cost.json --log train.log"
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTENING, *shlex.split(command)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            while process.poll() is None and not when(psutil.Process(process.pid)):
+                time.sleep(0.005)
+            children = psutil.Process(process.pid).children(recursive=True)
+            send = os.killpg if number == signal.SIGINT else os.kill
+            send(process.pid, number)
+            _, told = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert told.startswith("fgbench cost: interrupted; finished work is kept")
+    assert told.count("\n") == 1
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert set(by_hand.iterdir()) - before == {by_hand / "train.log"}
+
+
+def test_a_model_that_does_not_fit_its_data_is_told_before_a_process_is_started_for_it(
+    by_hand: Path,
+) -> None:
+    write_study(Path("study.yaml"), **IMAGES_OF_FEATURES)
+    ran = python(f"-m fgbench {COST} --output cost.json")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("fgbench cost: model cnn: inputs of shape (4,) are no images")
+    assert ran.stderr.count("\n") == 1
+
+
 def test_a_file_of_another_kind_is_named_by_what_it_lacks(by_hand: Path, capsys) -> None:
-    assert fgbench(f"{TABLES} --runs iris.json --times iris.json") == 1
+    assert fgbench(f"{TABLES} --runs iris.json") == 1
     told = (
         "iris.json: is no file of the kind expected, it has no dataset, data, model, method, settings, split"
     )

@@ -22,7 +22,10 @@ from fgbench.config import (
     checked,
     chunks,
     config_sha256,
+    cost_settings,
     data_settings,
+    ladder_settings,
+    operations_settings,
     read_config,
     read_yaml,
     require_places,
@@ -41,11 +44,17 @@ NAME = "a name of up to 100 letters, digits and _ . + -, as it becomes a folder"
 STAND_INS = "false, or for each data set the list of its stand-ins, as in penguins: [iris]"
 TEXT = "is a text to YAML; write a number: no quotes, and an exponent with a dot and a sign, as in 1.0e-3"
 TOP_KEYS = (
-    "results, references, seeds, seeds_per_job, timed_seeds, data, splits, datasets, models, methods, "
-    "experiments"
+    "results, references, seeds, seeds_per_job, data, splits, datasets, models, methods, experiments, cost"
 )
 EXPERIMENT_KEYS = "dataset, model, batch_size, optimizer, schedule, target_loss, max_steps, record_every"
 METHOD = {"estimator": "backprop", "learning_rate": 0.5}
+TANGENTS = {"estimator": "forward_gradient", "tangents": "normal", "num_tangents": 2}
+AXES = ("depth", "width", "batch_size", "num_tangents")
+COST_KEYS = {
+    "cost": ("methods", "rounds", "block_s", "compiled", "ladder"),
+    "cost.ladder": ("methods", "rounds", "at", *AXES),
+    "cost.ladder.at": ("depth", "width", "batch_size"),
+}
 
 
 def listed(family: str) -> str:
@@ -287,11 +296,6 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
         [0, 1.0],
         "seeds[1]: 1.0 is not accepted; accepted: a whole number",
     ),
-    "a timed seed that is no seed": (
-        "timed_seeds",
-        [0, 7],
-        "timed_seeds: 7 not among seeds; accepted: some of seeds",
-    ),
     "no seeds in a job": ("seeds_per_job", 0, "seeds_per_job: 0 is not accepted; accepted: 1 or more"),
     "a pinned split seed in words": (
         "splits.seed",
@@ -315,6 +319,113 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
         "references: None is not accepted; accepted: a list",
     ),
     "references left out": ("references", ABSENT, "missing references"),
+    # Cost
+    "no cost": ("cost", ABSENT, "missing cost"),
+    "an unknown key of the cost": (
+        "cost.round",
+        1,
+        "cost: unknown key 'round' (did you mean 'rounds'?); "
+        "accepted: methods, rounds, block_s, compiled, ladder",
+    ),
+    "an unknown key of the ladder": (
+        "cost.ladder.widths",
+        [1],
+        "cost.ladder: unknown key 'widths' (did you mean 'width'?); "
+        "accepted: methods, rounds, at, depth, width, batch_size, num_tangents",
+    ),
+    "an unknown key of where the ladder stands": (
+        "cost.ladder.at.num_tangents",
+        1,
+        "cost.ladder.at: unknown key 'num_tangents'; accepted: depth, width, batch_size",
+    ),
+    "a learning rate of what is not trained": (
+        "cost.methods.checkpointed_backprop.learning_rate",
+        0.1,
+        "cost.methods.checkpointed_backprop: unknown key 'learning_rate'; accepted: estimator",
+    ),
+    "a learning rate of what draws tangents and is not trained": (
+        "cost.methods.more",
+        TANGENTS | {"learning_rate": 0.1},
+        "cost.methods.more: unknown key 'learning_rate'; accepted: estimator, tangents, num_tangents",
+    ),
+    "a measured method that is trained already": (
+        "cost.methods.backprop",
+        {"estimator": "backprop"},
+        "cost.methods: 'backprop' is a method of the study, which is measured anyway; accepted: other names",
+    ),
+    "a measured method named like the forward pass": (
+        "cost.methods.forward pass",
+        {"estimator": "backprop"},
+        f"cost.methods: 'forward pass' is not accepted; accepted: {NAME}",
+    ),
+    "a measured method without an estimator": (
+        "cost.methods.checkpointed_backprop.estimator",
+        ABSENT,
+        "cost.methods.checkpointed_backprop: missing estimator",
+    ),
+    "a measured method's estimator that is misspelt": (
+        "cost.methods.checkpointed_backprop.estimator",
+        "checkpointed_backprob",
+        "cost.methods.checkpointed_backprop.estimator: unknown estimator 'checkpointed_backprob' "
+        f"(did you mean 'checkpointed_backprop'?); accepted: {listed('estimator')}",
+    ),
+    "tangents on checkpointed backprop": (
+        "cost.methods.checkpointed_backprop.tangents",
+        "normal",
+        "cost.methods.checkpointed_backprop.tangents: estimator 'checkpointed_backprop' draws no tangents; "
+        "remove the key",
+    ),
+    "no K where a measured method draws tangents": (
+        "cost.methods.more",
+        {"estimator": "forward_gradient", "tangents": "normal"},
+        "cost.methods.more.num_tangents: missing; estimator 'forward_gradient' draws tangents",
+    ),
+    "tangents of a measured method that do not exist": (
+        "cost.methods.more",
+        TANGENTS | {"tangents": "rademaher"},
+        "cost.methods.more.tangents: unknown tangents 'rademaher' (did you mean 'rademacher'?); "
+        f"accepted: {listed('tangents')}",
+    ),
+    "K of a measured method below one": (
+        "cost.methods.more",
+        TANGENTS | {"num_tangents": 0},
+        "cost.methods.more.num_tangents: 0 is not accepted; accepted: 1 or more",
+    ),
+    "a method on the ladder that does not exist": (
+        "cost.ladder.methods",
+        ["backprob"],
+        "cost.ladder.methods: unknown method 'backprob' (did you mean 'backprop'?); "
+        "accepted: backprop, forward_gradient, checkpointed_backprop",
+    ),
+    "a method twice on the ladder": (
+        "cost.ladder.methods",
+        ["backprop", "backprop"],
+        "cost.ladder.methods: backprop given more than once; each at most once is accepted",
+    ),
+    "measured methods that are a list": (
+        "cost.methods",
+        [],
+        "cost.methods: [] is not accepted; accepted: a mapping of keys to values",
+    ),
+    "no rounds": ("cost.rounds", 0, "cost.rounds: 0 is not accepted; accepted: 1 or more"),
+    "no rounds on the ladder": (
+        "cost.ladder.rounds",
+        0,
+        "cost.ladder.rounds: 0 is not accepted; accepted: 1 or more",
+    ),
+    "blocks without length": ("cost.block_s", 0, "cost.block_s: 0 is not accepted; accepted: above 0"),
+    "blocks of a minute": ("cost.block_s", 60, "cost.block_s: 60 is not accepted; accepted: 10 or less"),
+    "blocks whose length YAML reads as text": ("cost.block_s", "5e-3", f"cost.block_s: '5e-3' {TEXT}"),
+    "compiling, said in words": (
+        "cost.compiled",
+        "yes",
+        "cost.compiled: 'yes' is not accepted; accepted: true or false",
+    ),
+    "a ladder that stands nowhere": (
+        "cost.ladder.at.width",
+        0,
+        "cost.ladder.at.width: 0 is not accepted; accepted: 1 or more",
+    ),
     # Other ranges
     "a target of zero": (
         "experiments.0.target_loss",
@@ -407,6 +518,35 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
     )
     for name in ("a/b", "a b", "-a", "/a", "{a}", "a\n", "a" * 101)
 }
+FAULTS |= {
+    f"no {axis} on the ladder": (
+        f"cost.ladder.{axis}",
+        [],
+        f"cost.ladder.{axis}: [] is not accepted; accepted: at least 1 entry",
+    )
+    for axis in AXES
+}
+FAULTS |= {
+    f"a {axis} of zero on the ladder": (
+        f"cost.ladder.{axis}",
+        [1, 0],
+        f"cost.ladder.{axis}[1]: 0 is not accepted; accepted: 1 or more",
+    )
+    for axis in AXES
+}
+FAULTS |= {
+    f"a {axis} twice on the ladder": (
+        f"cost.ladder.{axis}",
+        [4, 2, 4],
+        f"cost.ladder.{axis}: 4 given more than once; each at most once is accepted",
+    )
+    for axis in AXES
+}
+FAULTS |= {
+    f"no {key} in the {section}": (f"{section}.{key}", ABSENT, f"{section}: missing {key}")
+    for section, keys in COST_KEYS.items()
+    for key in keys
+}
 
 
 @pytest.mark.parametrize(("place", "value", "complaint"), FAULTS.values(), ids=FAULTS)
@@ -460,6 +600,7 @@ def test_all_unknown_names_are_told_at_once() -> None:
         **{
             "models.resnet": {},
             "methods.forward_gradient.tangents": "zipf",
+            "cost.methods.more": TANGENTS | {"estimator": "genetics"},
             "experiments.0.optimizer.name": "lion",
             "experiments.1.schedule.name": "none",
         }
@@ -467,15 +608,24 @@ def test_all_unknown_names_are_told_at_once() -> None:
     assert [line.split("; ")[0].split(" (")[0] for line in complaints(config)] == [
         "models: unknown model 'resnet'",
         "methods.forward_gradient.tangents: unknown tangents 'zipf'",
+        "cost.methods.more.estimator: unknown estimator 'genetics'",
         "experiments[0].optimizer.name: unknown optimizer 'lion'",
         "experiments[1].schedule.name: unknown schedule 'none'",
     ]
 
 
 def test_all_parts_that_do_not_fit_are_told_at_once() -> None:
-    config = tiny_study(**{"timed_seeds": [7], "methods.forward_gradient.learning_rate": {"iris/mlp": 0.1}})
+    config = tiny_study(
+        **{
+            "methods.forward_gradient.learning_rate": {"iris/mlp": 0.1},
+            "cost.methods.backprop": {"estimator": "backprop"},
+            "cost.ladder.methods": ["backpropagation", "genetics"],
+        }
+    )
     assert [line.split("; ")[0].split(" (")[0] for line in complaints(config)] == [
-        "timed_seeds: 7 not among seeds",
+        "cost.methods: 'backprop' is a method of the study, which is measured anyway",
+        "cost.ladder.methods: unknown method 'backpropagation'",
+        "cost.ladder.methods: unknown method 'genetics'",
         "methods.forward_gradient.learning_rate: no rate for iris/logistic_regression",
         "methods.forward_gradient.learning_rate: no rate for digits/mlp",
     ]
@@ -621,7 +771,7 @@ OPTIONS = {
 
 def study_with(family: str, name: str) -> Json:
     """A study that uses a registered name, its options being those of its signature."""
-    only_backprop = {"methods": {"backprop": METHOD}}
+    only_backprop = {"methods": {"backprop": METHOD}, "cost.ladder.methods": ["backprop"]}
     if family == "dataset":
         sizes = {"num_train": 100, "num_test": 1}
         return tiny_study(**only_backprop, **{f"datasets.{name}": sizes, "experiments.1.dataset": name})
@@ -687,7 +837,6 @@ IRRELEVANT = {
     "references": [__file__],
     "seeds": [0, 5],
     "seeds_per_job": 5,
-    "timed_seeds": [1],
     "data.mirrors": ["mirror"],
     "data.stand_ins": False,
     "splits.seed": 0,
@@ -698,6 +847,9 @@ IRRELEVANT = {
     "methods.forward_gradient.learning_rate.digits/mlp": 0.2,
     "experiments.1.batch_size": 10,
     "experiments.1.target_loss": 0.2,
+    "cost.methods.more": TANGENTS,
+    "cost.rounds": 3,
+    "cost.ladder.methods": [],
 }
 
 
@@ -724,6 +876,88 @@ def test_taking_out_another_experiment_leaves_a_cells_settings() -> None:
     study["experiments"].pop()
     del study["methods"]["forward_gradient"]["learning_rate"]["digits/mlp"]
     assert cell_settings(checked(study), CELL) == cell_settings(tiny_study(), CELL)
+
+
+STEPS, COST, LADDER = "operations", "cost", "scaling"
+MEASURED = {STEPS: operations_settings, COST: cost_settings, LADDER: ladder_settings}
+"""For each command that counts or measures steps: its settings."""
+
+DECIDES: dict[str, tuple[Any, set[str]]] = {
+    "results": ("elsewhere", set()),
+    "references": ([__file__], set()),
+    "seeds": ([0, 5], set()),
+    "seeds_per_job": (5, set()),
+    "data.stand_ins": (False, set()),
+    "splits.seed": (0, set()),
+    "datasets.iris.num_train": (90, set()),
+    "models.cnn": ({"channels": [2]}, set()),
+    "models.mlp.hidden_widths": ([8], {STEPS, COST}),
+    "methods.backprop.learning_rate": (0.1, set()),
+    "methods.forward_gradient.learning_rate.digits/mlp": (0.2, set()),
+    "methods.forward_gradient.tangents": ("normal", {STEPS, COST, LADDER}),
+    "methods.forward_gradient.num_tangents": (2, {STEPS, COST, LADDER}),
+    "methods.backprop.estimator": ("checkpointed_backprop", {STEPS, COST, LADDER}),
+    "methods.another": (METHOD, {STEPS, COST}),
+    "experiments.0.batch_size": (10, {STEPS, COST}),
+    "experiments.0.optimizer.momentum": (0.9, {STEPS, COST}),
+    "experiments.0.schedule": ({"name": "cosine", "final_fraction": 0}, set()),
+    "experiments.0.target_loss": (0.2, set()),
+    "experiments.0.max_steps": (41, set()),
+    "experiments.0.record_every": (5, set()),
+    "experiments.0.dataset": ("digits", {STEPS, COST}),
+    "cost.methods.more": (TANGENTS, {STEPS, COST}),
+    "cost.methods.checkpointed_backprop.estimator": ("backprop", {STEPS, COST}),
+    "cost.rounds": (3, {COST}),
+    "cost.block_s": (0.001, {COST, LADDER}),
+    "cost.compiled": (True, {COST}),
+    "cost.ladder.methods": (["backprop"], {LADDER}),
+    "cost.ladder.rounds": (2, {LADDER}),
+    "cost.ladder.at.depth": (3, {LADDER}),
+    "cost.ladder.depth": ([1, 2, 3], {LADDER}),
+    "cost.ladder.width": ([2], {LADDER}),
+    "cost.ladder.batch_size": ([4], {LADDER}),
+    "cost.ladder.num_tangents": ([1], {LADDER}),
+}
+"""A new value for a place of the config, and what has to be counted or measured again for it."""
+
+
+@pytest.mark.parametrize("place", DECIDES)
+def test_what_is_measured_hangs_on_what_decides_it_and_on_nothing_else(place: str) -> None:
+    value, commands = DECIDES[place]
+    rates = {} if place.startswith("methods") else {"methods.forward_gradient.learning_rate": 0.1}
+    before, after = checked(tiny_study(**rates)), checked(tiny_study(**rates, **{place: value}))
+    assert {name for name, settings in MEASURED.items() if settings(before) != settings(after)} == commands
+
+
+def test_steps_are_measured_of_the_studys_methods_and_then_of_those_that_are_only_measured() -> None:
+    study = checked(tiny_study(**{"cost.methods.more": TANGENTS}))
+    for settings in (operations_settings(study), cost_settings(study)):
+        assert list(settings["methods"]) == [
+            "backprop",
+            "forward_gradient",
+            "checkpointed_backprop",
+            "more",
+        ]
+    ladder = tiny_study(**{"cost.ladder.methods": ["checkpointed_backprop", "backprop"]})
+    assert list(ladder_settings(checked(ladder))["methods"]) == ["checkpointed_backprop", "backprop"]
+
+
+def test_settings_of_steps_are_what_measuring_asks_for() -> None:
+    from fgbench.cost.steps import Method, Workload
+
+    settings = operations_settings(checked(tiny_study(**{"cost.methods.more": TANGENTS})))
+    methods = {name: Method(**method) for name, method in settings["methods"].items()}
+    assert methods["more"] == Method({"name": "forward_gradient"}, "normal", 2)
+    assert methods["backprop"] == Method({"name": "backprop"})
+    for experiment in settings["experiments"]:
+        own = {key: value for key, value in experiment.items() if key != "dataset"}
+        assert Workload(**own, input_shape=(4,), num_classes=3).batch_size == 20
+
+
+def test_a_study_may_measure_no_more_than_it_trains() -> None:
+    study = checked(tiny_study(**{"cost.methods": {}, "cost.ladder.methods": []}))
+    assert list(cost_settings(study)["methods"]) == ["backprop", "forward_gradient"]
+    assert ladder_settings(study)["methods"] == {}
 
 
 @pytest.mark.parametrize("cell", cells(tiny_study()), ids=lambda cell: "/".join(vars(cell).values()))
@@ -813,7 +1047,7 @@ def test_the_hash_of_a_config_leaves_out_where_files_lie_and_nothing_else(place:
 
 def test_the_hash_of_a_config_sees_keys_taken_out_and_put_in() -> None:
     assert {*leaves(tiny_study())} >= DECIDES_NO_NUMBER
-    for changes in ({"timed_seeds": ABSENT}, {"data.stand_ins": ABSENT}, {"more": 0}, {"data.more": 0}):
+    for changes in ({"cost": ABSENT}, {"data.stand_ins": ABSENT}, {"more": 0}, {"data.more": 0}):
         assert config_sha256(tiny_study(**changes)) != config_sha256(tiny_study())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -11,8 +12,16 @@ import torch
 import yaml
 from references import central_differences, flattened, softmax_regression_gradient
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 
-from fgbench.estimators import ESTIMATORS, backprop, directional_derivatives, forward_gradient
+from fgbench.estimators import (
+    ESTIMATORS,
+    backprop,
+    checkpointed_backprop,
+    directional_derivatives,
+    forward_gradient,
+    mean_along,
+)
 from fgbench.models import MODELS, BatchLoss, built_model, parameters_of
 from fgbench.tangents import TANGENTS, draw_tangents, unflatten
 from fgbench.types import Params
@@ -21,11 +30,11 @@ CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config" / "config.yaml").r
 SHAPE, NUM_CLASSES = (1, 6, 6), 3
 
 
-def problem(name: str) -> tuple[BatchLoss, Params]:
-    """A model's loss, its options as configured, on seven random images; its parameters, all in float64."""
-    model = built_model({"name": name, **CONFIG["models"][name]}, SHAPE, NUM_CLASSES, seed=0).double()
+def problem(name: str, dtype: torch.dtype = torch.float64) -> tuple[BatchLoss, Params]:
+    """A model's loss, its options as configured, on seven random images; its parameters, all of one dtype."""
+    model = built_model({"name": name, **CONFIG["models"][name]}, SHAPE, NUM_CLASSES, seed=0).to(dtype)
     generator = torch.Generator().manual_seed(1)
-    inputs = torch.randn(7, *SHAPE, generator=generator, dtype=torch.float64)
+    inputs = torch.randn(7, *SHAPE, generator=generator, dtype=dtype)
     labels = torch.randint(NUM_CLASSES, (7,), generator=generator)
     return BatchLoss(model, inputs, labels), parameters_of(model)
 
@@ -163,19 +172,132 @@ def test_forward_gradient_makes_no_reverse_pass(num_tangents: int, monkeypatch: 
     assert all(value.grad_fn is None for value in result.gradient.values())
 
 
+def saved_bytes(call: Callable[[], object]) -> list[int]:
+    """The sizes of all tensors that a call keeps for a reverse pass."""
+    sizes: list[int] = []
+
+    def pack(kept: torch.Tensor) -> torch.Tensor:
+        sizes.append(kept.nbytes)
+        return kept
+
+    with saved_tensors_hooks(pack, lambda kept: kept):
+        call()
+    return sizes
+
+
+@pytest.mark.parametrize("num_tangents", [1, 4])
+@pytest.mark.parametrize("name", MODELS)
+def test_forward_gradient_keeps_nothing_for_a_reverse_pass(name: str, num_tangents: int) -> None:
+    """Not even of parameters that require grad, outside `no_grad`; there a plain forward pass keeps something."""
+    loss_fn, params = problem(name)
+    params = {key: value.requires_grad_() for key, value in params.items()}
+    tangents = tangents_like(params, num_tangents)
+    assert torch.is_grad_enabled()
+    assert saved_bytes(lambda: loss_fn(params))
+    assert saved_bytes(lambda: backprop(loss_fn, params))
+    assert saved_bytes(lambda: forward_gradient(loss_fn, params, tangents)) == []
+
+
+DEEP = {"name": "mlp", "hidden_widths": [16] * 40}
+
+
+def deep_problem() -> tuple[BatchLoss, Params]:
+    """A ladder of forty equal layers, on many examples."""
+    model = built_model(DEEP, (16,), NUM_CLASSES, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(512, 16, generator=generator)
+    labels = torch.randint(NUM_CLASSES, (512,), generator=generator)
+    return BatchLoss(model, inputs, labels), parameters_of(model)
+
+
+def assert_same_bits(loss_fn: BatchLoss, params: Params) -> None:
+    expected, found = backprop(loss_fn, params), checkpointed_backprop(loss_fn, params)
+    assert torch.equal(found.loss, expected.loss)
+    assert list(found.gradient) == list(expected.gradient)
+    for key, value in expected.gradient.items():
+        assert torch.equal(found.gradient[key], value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", MODELS)
+def test_checkpointed_backprop_gives_backprops_gradient_to_the_last_bit(
+    name: str, dtype: torch.dtype
+) -> None:
+    assert_same_bits(*problem(name, dtype))
+
+
+def test_checkpointed_backprop_gives_backprops_gradient_of_a_deep_model_to_the_last_bit() -> None:
+    assert_same_bits(*deep_problem())
+
+
+@pytest.mark.parametrize("depth", range(1, 8))
+def test_checkpointed_backprop_is_exact_at_any_number_of_layers(depth: int) -> None:
+    model = built_model({"name": "mlp", "hidden_widths": [5] * (depth - 1)}, SHAPE, NUM_CLASSES, seed=0)
+    inputs, labels = torch.randn(7, *SHAPE), torch.randint(NUM_CLASSES, (7,))
+    assert_same_bits(BatchLoss(model, inputs, labels), parameters_of(model))
+
+
+def test_checkpointed_backprop_keeps_far_less_than_backprop_of_a_deep_model() -> None:
+    loss_fn, params = deep_problem()
+    whole = saved_bytes(lambda: backprop(loss_fn, params))
+    checkpointed = saved_bytes(lambda: checkpointed_backprop(loss_fn, params))
+    assert len(checkpointed) < len(whole) / 2
+    assert sum(checkpointed) < sum(whole) / 2
+
+
+class Counting(nn.Module):
+    """Passes its input on and counts how often."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return inputs
+
+
+def test_checkpointed_backprop_runs_all_segments_but_the_last_twice() -> None:
+    """Sixteen modules in four segments of four, a counter amid each."""
+    counters = [Counting() for _ in range(4)]
+    model = nn.Sequential(
+        *(module for one in counters for module in (nn.Linear(3, 3), one, nn.Linear(3, 3), nn.Tanh()))
+    )
+    loss_fn = BatchLoss(model, torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1]))
+    params = parameters_of(model)
+    checkpointed_backprop(loss_fn, params)
+    assert [one.calls for one in counters] == [2, 2, 2, 1]
+    backprop(loss_fn, params)
+    assert [one.calls for one in counters] == [3, 3, 3, 2]
+
+
+@pytest.mark.parametrize("num_tangents", [1, 2, 5])
+def test_the_mean_along_tangents_is_their_weighted_sum_over_their_number(num_tangents: int) -> None:
+    _, params = problem("cnn")
+    tangents, weights = tangents_like(params, num_tangents), torch.arange(1.0, num_tangents + 1).double()
+    found = mean_along(tangents, weights)
+    assert list(found) == list(params)
+    for key, value in found.items():
+        expected = sum(weight * tangent for weight, tangent in zip(weights, tangents[key], strict=True))
+        torch.testing.assert_close(value, expected / num_tangents, rtol=1e-12, atol=1e-12)
+        assert value.shape == params[key].shape
+
+
+def test_the_mean_along_one_tangent_leaves_the_tangent_as_it_was() -> None:
+    _, params = problem("mlp")
+    tangents = tangents_like(params, 1)
+    before = {key: value.clone() for key, value in tangents.items()}
+    mean_along(tangents, torch.tensor([3.0], dtype=torch.float64))
+    assert all(torch.equal(value, before[key]) for key, value in tangents.items())
+
+
 @pytest.mark.parametrize(("num_tangents", "passes"), [(1, 1), (4, 1)])
 def test_forward_gradient_runs_the_model_once_a_step(num_tangents: int, passes: int) -> None:
     loss_fn, params = problem("mlp")
-    calls = []
-
-    class Counting(nn.Module):
-        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-            calls.append(1)
-            return inputs
-
-    loss_fn.model.append(Counting())
+    counter = Counting()
+    loss_fn.model.append(counter)
     forward_gradient(loss_fn, params, tangents_like(params, num_tangents))
-    assert len(calls) == passes
+    assert counter.calls == passes
 
 
 @pytest.mark.parametrize("num_tangents", [1, 3])

@@ -17,6 +17,8 @@ from checkout import Checkout, tiny_study
 from support import skip_or_fail
 from test_same_bits import whole
 
+from fgbench.storage import read_json
+
 pytestmark = pytest.mark.slow
 
 
@@ -96,6 +98,24 @@ def test_a_damaged_record_is_named_and_what_the_message_says_mends_it(
     (again.folder / RECORD).unlink()
     printed = again.make(small_study())
     assert again.status == 0, printed
+    assert again.study_sha256() == done.study_sha256()
+
+
+def test_damage_to_what_was_counted_or_measured_is_named_and_what_the_message_says_mends_it(
+    done: Checkout, again: Checkout
+) -> None:
+    counted = read_json(again.folder / "results/operations.json")["cells"]
+    for name in ("operations", "cost", "scaling"):
+        place = f"results/{name}.json"
+        os.truncate(again.folder / place, 1000)
+        printed = told(again, again.make(small_study()))
+        assert f"{place}: cannot be read" in printed
+        assert f"`rm {place}`" in printed
+        (again.folder / place).unlink()
+    printed = again.make(small_study())
+    assert again.status == 0, printed
+    assert "rule train" not in printed
+    assert read_json(again.folder / "results/operations.json")["cells"] == counted
     assert again.study_sha256() == done.study_sha256()
 
 

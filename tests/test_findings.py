@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -18,7 +19,6 @@ from fgbench.findings import (
     overview,
     question,
     rates_note,
-    timing_note,
     verdict_lines,
     verdict_text,
 )
@@ -26,9 +26,27 @@ from fgbench.tables import study_tables
 from fgbench.verification import verification
 
 RUNS = records.run_records()
-TABLES = study_tables(RUNS, records.time_records(RUNS))
+TABLES = study_tables(RUNS, cost=records.cost_record(RUNS))
 CNN = Experiment("kmnist_t10k", "digits", "cnn")
 MLP = Experiment("penguins", "penguins", "mlp")
+
+
+def miscounted(verified: Any) -> Any:
+    """Return a verdict as it is where two counts of a thousand are others, one of them beyond what floats can tell."""
+    pairs = {"backprop": (2**53 + 1, 2**53), "forward pass": (7, 131)}
+    differing = [
+        {"cell": f"penguins/mlp/{method}", "reference": "references/other.json", "here": here, "there": there}
+        for method, (here, there) in pairs.items()
+    ]
+    operations = {"compared": 1017, "identical": 1015, "differing": differing}
+    operations |= {"verdict": "differs", "not_comparable": ["penguins/mlp/mine"]}
+    return verified | {"verdict": "differs", "operations": operations}
+
+
+def uncounted(verified: Any, cells: tuple[str, ...] = ("penguins/mlp/mine", "iris/mlp/mine")) -> Any:
+    """Return a verdict as it is where no reference holds a count."""
+    operations = {"verdict": "not comparable", "compared": 0, "identical": 0, "differing": []}
+    return verified | {"operations": operations | {"not_comparable": [*cells]}}
 
 
 def test_experiments_come_smallest_model_first_and_exact_gradients_before_others() -> None:
@@ -68,7 +86,11 @@ def test_an_experiment_says_how_runs_ended_and_what_is_worse() -> None:
     )
     assert "paired difference +0.125" in said[3]
     assert said[3].endswith(": worse.")
-    assert said[5].startswith("Training took 430 ms with forward_gradient and 27 ms with backprop")
+    assert re.fullmatch(
+        r"Median time to the target: 4\d\d \[\d+, \d+\] ms with forward_gradient, 4\d \[\d+, \d+\] ms with backprop; "
+        r"1\d× \[.*\] as long, p = 0\.031: worse\.",
+        said[5],
+    )
 
 
 def test_lost_runs_are_said_and_nothing_is_claimed_from_the_rest() -> None:
@@ -77,7 +99,23 @@ def test_lost_runs_are_said_and_nothing_is_claimed_from_the_rest() -> None:
     assert "; 1 diverged." in said
     assert "is not claimed: at 2 seeds one or both of the two missed the target" in said
     assert "1 pair lost to divergence: not resolved." in said
+    assert "ms with forward_gradient (reached by 4/6)" in said
+    assert "; no ratio is claimed, for the same reason as for the steps." in said
     assert "worse" not in said
+
+
+def test_a_time_to_the_target_that_most_runs_missed_is_not_reached_and_one_not_timed_is_not_known() -> None:
+    runs = copy.deepcopy(RUNS)
+    for record in runs:
+        if record["method"] == "forward_gradient" and record["model"] == "mlp":
+            record["runs"] = [records.missed(run) for run in record["runs"]]
+    said = experiment_findings(study_tables(runs, cost=records.cost_record(runs, rounds=2)), MLP)
+    assert "time to the target: not reached with forward_gradient (reached by 0/6), 4" in said[-1]
+    cost = records.cost_record(RUNS, rounds=2, without=("forward_gradient",))
+    said = experiment_findings(study_tables(RUNS, cost=cost), MLP)
+    assert said[-1] == (
+        "The times to the target of forward_gradient and backprop are not known: their steps were not both timed."
+    )
 
 
 def test_a_study_whose_every_run_diverged_is_still_told() -> None:
@@ -104,52 +142,57 @@ def test_any_number_of_methods_is_told(names: tuple[str, ...]) -> None:
     assert ("nothing is compared" in said) == (len(names) == 1)
 
 
-def test_timing_says_on_what_and_how_many_runs_it_repeats() -> None:
-    assert timing_note(study_tables(RUNS)) == "No run was timed."
-    note = timing_note(TABLES)
-    assert note.startswith("One run at a time on A processor (AVX512), 1 math thread(s), torch 2.13.0.")
-    assert note.endswith("may differ in their last bits: 12 of 12 end at the identical loss.")
-
-
-def test_timing_says_how_far_off_the_runs_are_that_it_does_not_repeat() -> None:
-    timings = records.time_records(RUNS)
-    timings[0]["runs"][0]["final_train_loss"] += 3e-7
-    note = timing_note(study_tables(RUNS, timings))
-    assert note.endswith("11 of 12 end at the identical loss; 1 does not (at most 3e-07 nats off).")
-    timings[1]["runs"][0] |= {"final_train_loss": 0.4, "steps": 10}
-    note = timing_note(study_tables(RUNS, timings))
-    assert note.endswith("; 2 do not (at most 0.09 nats off), 1 of them after another number of steps.")
-    timings[1]["runs"][0] |= {"final_train_loss": None}
-    assert "10 of 12 end at the identical loss; 2 do not (at most 3e-07" in timing_note(
-        study_tables(RUNS, timings)
-    )
-
-
 @pytest.mark.parametrize(
     ("verified", "text"),
     [
         (
             records.verified(RUNS),
-            "Reproduces the reference references/study.json: 36 of 36 runs identical.",
+            "Reproduces the reference references/study.json: 36 of 36 runs identical. Counted operations: 18 of 18 "
+            "identical.",
         ),
         (
             records.verified(RUNS, against=RUNS[2:]),
-            "Reproduces the reference references/study.json: 30 of 30 runs identical; 6 more cannot be compared.",
+            "Reproduces the reference references/study.json: 30 of 30 runs identical; 6 more cannot be compared. "
+            "Counted operations: 17 of 17 identical; 1 more cannot be compared.",
         ),
         (
             records.verified(records.nudged(RUNS, 1e-7), against=RUNS),
             "Agrees with the reference references/study.json within tolerance: 35 of 36 runs identical and 1 "
-            "within tolerance.",
+            "within tolerance. Counted operations: 18 of 18 identical.",
         ),
         (
             records.verified(records.nudged(RUNS, 1e-3, num_runs=2), against=RUNS),
-            "Does not reproduce the reference references/study.json: 34 of 36 runs identical and 2 different.",
+            "Does not reproduce the reference references/study.json: 34 of 36 runs identical and 2 different. "
+            "Counted operations: 18 of 18 identical.",
         ),
         (
             records.verified(RUNS[:2], against=RUNS[2:]),
-            "Not verified: none of 6 runs can be compared with the reference references/study.json.",
+            "Not verified: none of 6 runs can be compared with the reference references/study.json. Counted "
+            "operations: 4 of 4 identical; 1 more cannot be compared.",
         ),
-        (verification(RUNS, {}), "Not verified: the config names no reference to compare with."),
+        (
+            verification(RUNS, records.operations_record(RUNS)["cells"], {}),
+            "Not verified: the config names no reference to compare with.",
+        ),
+        (
+            miscounted(records.verified(RUNS)),
+            "Does not reproduce the references references/study.json and references/other.json: 36 of 36 runs "
+            "identical. Counted operations: 1,015 of 1,017 identical and 2 different; 1 more cannot be compared.",
+        ),
+        (
+            miscounted(records.verified(RUNS[:2], against=RUNS[2:])),
+            "Does not reproduce the reference references/other.json: none of 6 runs can be compared. Counted "
+            "operations: 1,015 of 1,017 identical and 2 different; 1 more cannot be compared.",
+        ),
+        (
+            uncounted(records.verified(RUNS)),
+            "Reproduces the reference references/study.json: 36 of 36 runs identical. Counted operations: none of 2 "
+            "can be compared.",
+        ),
+        (
+            uncounted(records.verified(RUNS), cells=()),
+            "Reproduces the reference references/study.json: 36 of 36 runs identical.",
+        ),
     ],
 )
 def test_the_verdict_is_said_with_its_counts(verified: Any, text: str) -> None:
@@ -165,10 +208,25 @@ def test_the_verdicts_lines_name_what_differs_and_what_cannot_be_compared() -> N
     )
     assert "train_loss 0.79510045 instead of 0.794306144 at step 10 (allowed: 2.1e-06 off)" in first
     assert rest == []
-    _, missing = verdict_lines(records.verified(RUNS, against=RUNS[2:]))
+    _, missing, not_counted = verdict_lines(records.verified(RUNS, against=RUNS[2:]))
     assert missing == (
         "  penguins/logistic_regression/backprop: not comparable: references/study.json does not hold it"
     )
+    assert not_counted == (
+        "  counted operations that no reference holds: penguins/logistic_regression/backprop"
+    )
+
+
+def test_the_verdicts_lines_give_every_count_that_differs_to_the_last_digit() -> None:
+    _, why, *lines = verdict_lines(miscounted(records.verified(RUNS)))
+    assert why.startswith("  Made with its reference's software and arithmetic: ")
+    assert lines == [
+        "  penguins/mlp/backprop: 9,007,199,254,740,993 operations a step, 9,007,199,254,740,992 in "
+        "references/other.json",
+        "  penguins/mlp/forward pass: 7 operations a step, 131 in references/other.json",
+        "  counted operations that no reference holds: penguins/mlp/mine",
+    ]
+    assert len(verdict_lines(verification(RUNS, records.operations_record(RUNS)["cells"], {}))) == 1
 
 
 def test_a_run_that_parts_where_the_reference_keeps_nothing_is_told_by_its_step() -> None:

@@ -50,10 +50,22 @@ def test_a_batch_loss_is_that_of_functional_call(choice, shape, num_classes, num
     expected = cross_entropy(functional_call(model, params, (inputs,)), labels)
     loss_fn = BatchLoss(model, inputs, labels)
     assert torch.equal(loss_fn(params), expected)
+    assert torch.equal(loss_fn.of_logits(loss_fn.logits(params)), expected)
     other = loss_fn.on(inputs[:2], labels[:2])
     assert torch.equal(
         other(params), cross_entropy(functional_call(model, params, (inputs[:2],)), labels[:2])
     )
+
+
+@pytest.mark.parametrize(("choice", "shape", "num_classes", "num_parameters"), CHOICES)
+def test_a_models_layers_one_after_another_are_the_model(choice, shape, num_classes, num_parameters) -> None:
+    model = built_model(choice, shape, num_classes, seed=0)
+    inputs, labels = torch.randn(5, *shape), torch.randint(num_classes, (5,))
+    loss_fn = BatchLoss(model, inputs, labels)
+    flow = loss_fn.inputs
+    for layer in loss_fn.model:
+        flow = layer(flow)
+    assert torch.equal(loss_fn.of_logits(flow), loss_fn(parameters_of(model)))
 
 
 def test_a_tied_parameter_is_put_into_all_its_places() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studies import fgbench, write_study
+from studies import fgbench, tiny_study, write_study
 from support import skip_or_fail
 
 from fgbench import cli, numerics
@@ -68,22 +68,31 @@ print(json.dumps({
 """What `python -m fgbench` does, and then what is in force in its process."""
 
 
+SHORT = {"experiments": [tiny_study()["experiments"][0] | {"max_steps": 5, "record_every": 5}]}
+SHORT |= {"cost.rounds": 1, "cost.methods": {}, "cost.ladder.methods": []}
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a config, iris, and its splits."""
     folder = tmp_path_factory.mktemp("numerics")
-    write_study(folder / "study.yaml", **{"experiments.0.max_steps": 5, "experiments.0.record_every": 5})
+    write_study(folder / "study.yaml", **SHORT)
     iris = f"--config {folder}/study.yaml --dataset iris --samples {folder}/iris.npz --metadata {folder}/iris.json"
     assert fgbench(f"data {iris}") == 0
     assert fgbench(f"split {iris} --seeds 0 --output {folder}/splits.npz") == 0
     return folder
 
 
-def cell(command: str, folder: Path, output: str) -> str:
+def training(folder: Path, output: str) -> str:
     return (
-        f"{command} --config {folder}/study.yaml --dataset iris --model logistic_regression --method backprop "
+        f"train --config {folder}/study.yaml --dataset iris --model logistic_regression --method backprop "
         f"--seeds 0 --splits {folder}/splits.npz --metadata {folder}/iris.json --output {folder}/{output}"
     )
+
+
+def measuring(command: str, folder: Path, output: str) -> str:
+    metadata = "" if command == "scaling" else f"--metadata {folder}/iris.json "
+    return f"{command} --config {folder}/study.yaml {metadata}--output {folder}/{output}"
 
 
 def python(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -113,7 +122,7 @@ def trained(prepared: Path) -> dict[str, tuple[dict[str, Any], Json]]:
     callers = {"nothing set": {}, "all set otherwise": HOSTILE}
     return {
         name: (
-            in_force(cell("train", prepared, f"{place}.json"), FREE | caller),
+            in_force(training(prepared, f"{place}.json"), FREE | caller),
             read_json(prepared / f"{place}.json"),
         )
         for place, (name, caller) in enumerate(callers.items())
@@ -137,16 +146,59 @@ def test_every_bit_is_the_same_whatever_the_caller_exported(
     assert one == other
 
 
-def test_timing_runs_native_and_in_one_thread(prepared: Path) -> None:
-    found = in_force(cell("time", prepared, "time.json"), FREE | HOSTILE)
+@pytest.fixture(scope="module")
+def native() -> str:
+    """What torch calls the instructions of this processor."""
     script = "import torch; print(torch.backends.cpu.get_cpu_capability())"
-    native = python("-c", script, env=FREE).stdout.strip()
+    return python("-c", script, env=FREE).stdout.strip()
+
+
+@pytest.mark.parametrize("command", ["cost", "scaling"])
+def test_measuring_runs_native_and_in_one_thread(prepared: Path, native: str, command: str) -> None:
+    found = in_force(measuring(command, prepared, f"{command}.json"), FREE | HOSTILE)
     assert found["torch"] == native
     assert found["numpy_avx512"] == (instruction_set() == "x86-64-v4")
     assert found["threads"] == [1]
-    record = read_json(prepared / "time.json")
+    record = read_json(prepared / f"{command}.json")
     assert (record["provenance"]["pins"], record["provenance"]["threads"]) == ({}, 1)
     assert (record["machine"]["instruction_set"], record["machine"]["threads"]) == (native, 1)
+
+
+IN_CHILD = """
+import os
+from fgbench.numerics import set_numerics
+
+if __name__ == "__main__":
+    set_numerics(os.environ, native=True)
+    from fgbench.cost.memory import PeakMemory
+
+    peak = PeakMemory()
+    receiver, sender = peak._context.Pipe(duplex=False)
+    told = "(torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())"
+    child = peak._context.Process(target=exec, args=(f"import torch; sender.send({told})", {"sender": sender}))
+    child.start()
+    print(*receiver.recv())
+    child.join()
+"""
+"""What is in force in a process that measures memory."""
+
+
+def test_processes_that_measure_memory_run_native_and_in_one_thread_too(native: str) -> None:
+    ran = python("-c", IN_CHILD, env=FREE | HOSTILE)
+    assert ran.stdout.split() == [native, "1"], ran.stderr
+
+
+def test_counting_runs_pinned_in_one_thread_and_gives_the_same_whatever_the_caller_exported(
+    pinnable: None, prepared: Path
+) -> None:
+    counted = []
+    for number, caller in enumerate(({}, HOSTILE)):
+        found = in_force(measuring("operations", prepared, f"operations-{number}.json"), FREE | caller)
+        assert found == {"torch": "AVX2", "threads": [1], "numpy_avx512": False, "openblas": ["Haswell"]}
+        record = read_json(prepared / f"operations-{number}.json")
+        assert (record["provenance"]["pins"], record["provenance"]["threads"]) == (PINS, 1)
+        counted.append({**record, "provenance": None})
+    assert counted[0] == counted[1]
 
 
 LATE = {
@@ -163,7 +215,7 @@ def test_training_is_refused_where_torch_was_loaded_without_pins(
 ) -> None:
     script = f"import os, sys, torch; {then}from fgbench.cli import main; sys.exit(main())"
     env = FREE | {"ATEN_CPU_CAPABILITY": "default"}
-    ran = python("-c", script, *shlex.split(cell("train", prepared, "refused.json")), env=env)
+    ran = python("-c", script, *shlex.split(training(prepared, "refused.json")), env=env)
     assert ran.returncode == 1
     assert ran.stderr.startswith("fgbench train: numerics are not pinned (torch uses DEFAULT, pins set: [")
     assert "Start `python -m fgbench`, or call fgbench.numerics.set_numerics" in ran.stderr
@@ -251,7 +303,7 @@ def test_this_level_is_the_one_that_numpy_and_torch_see() -> None:
 
 
 def test_every_native_command_is_a_command() -> None:
-    assert {run.__name__ for run, _, _ in cli._COMMANDS} - {"train"} >= NATIVE_COMMANDS
+    assert {run.__name__ for run, _, _ in cli._COMMANDS} - {"train", "operations"} >= NATIVE_COMMANDS
 
 
 def test_before_the_numerics_are_set_neither_torch_nor_numpy_is_there() -> None:

@@ -18,13 +18,14 @@ import pytest
 import torch
 import yaml
 from jsonschema import Draft202012Validator
-from studies import fgbench, tables_command, trained_study, write_study
+from studies import cost_commands, fgbench, study_commands, tables_command, trained_study, write_study
 
 from fgbench import provenance
 from fgbench.config import config_sha256, read_config
 from fgbench.numerics import PINS, can_be_pinned, instruction_set
 from fgbench.provenance import MAKER, study_provenance
 from fgbench.results import read_study, study_sha256
+from fgbench.sources import code_hash
 from fgbench.storage import read_arrays, read_json
 from fgbench.types import Json
 
@@ -37,9 +38,16 @@ MADE = {
     "samples": ("data/iris.npz", None),
     "split": ("splits/iris/0.npz", [0, 1]),
     "train": (f"runs/{CELL}/0.json", [0, 1]),
-    "time": (f"times/{CELL}.json", [0]),
+    "operations": ("operations.json", None),
+    "cost": ("cost.json", None),
+    "scaling": ("scaling.json", None),
 }
 """For each kind of result: one, and the seeds of its runs."""
+
+DATA = {"operations": ["iris", "digits"], "cost": ["iris", "digits"], "scaling": []}
+"""The data sets that a result was made from, where those are not iris alone."""
+
+NATIVE = ("cost", "scaling")
 
 FIELDS = {
     *("command", "finished", "commit", "dirty", "code_hash", "config_sha256", "seeds", "data", "versions"),
@@ -51,7 +59,7 @@ FIELDS = {
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with its tables, made now, by a config that names a mirror with a password."""
     mirrors = {"data.mirrors": ["http://me:secret@127.0.0.1:9/data", " HTTP://also:secret@127.0.0.1:9 "]}
-    results = trained_study(tmp_path_factory.mktemp("provenance") / "results", timed=True, **mirrors)
+    results = trained_study(tmp_path_factory.mktemp("provenance") / "results", measured=True, **mirrors)
     assert fgbench(tables_command(results)) == 0
     return results
 
@@ -69,8 +77,10 @@ def test_every_result_says_what_made_it(results: Path, kind: str) -> None:
     assert found["seeds"] == seeds
     assert shlex.split(found["command"])[:2] == ["fgbench", "data" if kind == "samples" else kind]
     assert found["config_sha256"] == config_sha256(read_config(results / "config.yaml"))
-    assert [(one["asked_for"], one["used"]) for one in found["data"]] == [("iris", "iris")]
-    assert found["data"][0]["samples_sha256"] == read_json(results / "data/iris.json")["samples_sha256"]
+    names = DATA.get(kind, ["iris"])
+    assert [(one["asked_for"], one["used"]) for one in found["data"]] == [(name, name) for name in names]
+    for name, data in zip(names, found["data"], strict=True):
+        assert data["samples_sha256"] == read_json(results / f"data/{name}.json")["samples_sha256"]
 
 
 def test_it_names_this_software_and_machine(results: Path) -> None:
@@ -87,6 +97,26 @@ def test_it_names_this_software_and_machine(results: Path) -> None:
         tzinfo=UTC
     )
     assert timedelta(0) < age < timedelta(hours=1)
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_what_a_result_was_made_by_is_todays_code(results: Path, kind: str) -> None:
+    command = "data" if kind == "samples" else kind
+    assert made(results / MADE[kind][0])["code_hash"] == code_hash(command)
+
+
+@pytest.mark.parametrize("kind", ["operations", *NATIVE])
+def test_the_command_of_what_was_measured_is_the_one_that_was_given(results: Path, kind: str) -> None:
+    counting = study_commands(results)[results / "operations.json"]
+    commands = dict(zip(("operations", *NATIVE), (counting, *cost_commands(results)), strict=True))
+    assert made(results / MADE[kind][0])["command"] == f"fgbench {commands[kind]}"
+
+
+def test_what_was_timed_names_its_machine_in_both_places(results: Path) -> None:
+    for kind in NATIVE:
+        record = read_json(results / MADE[kind][0])
+        assert record["machine"].items() >= {"cpu": provenance.cpu(), "torch": torch.__version__}.items()
+        assert record["provenance"]["cpu"] == provenance.cpu()
 
 
 def test_the_hash_of_versions_is_one_that_anybody_can_compute(results: Path) -> None:
@@ -206,9 +236,10 @@ def test_a_studys_provenance_is_as_its_schema_describes_it(results: Path) -> Non
 
 def test_a_studys_provenance_names_every_result_once_by_its_path(results: Path) -> None:
     found = read_json(results / "provenance.json")
-    records = sorted(str(path.relative_to(results)) for path in results.glob("[rt][ui]*s/**/*.json"))
-    assert [line["path"] for line in found["results"]] == sorted([*records, "tables"])
-    assert len(records) == 8 + 4
+    runs = sorted(str(path.relative_to(results)) for path in results.glob("runs/**/*.json"))
+    assert len(runs) == 8
+    measured = ["operations.json", "cost.json", "scaling.json"]
+    assert [line["path"] for line in found["results"]] == sorted([*runs, *measured, "tables"])
     assert found["study_sha256"] == study_sha256(read_study(results)[1])
     assert found["study_sha256"] == read_json(results / "tables/columns.json")["study_sha256"]
     assert [one["asked_for"] for one in found["data"]] == ["digits", "iris"]

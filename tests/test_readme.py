@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 from checkout import ROOT, Checkout, tiny_study
+
+from fgbench import cli
+from fgbench.storage import read_json
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -32,7 +36,7 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path / "checkout")
 
 
-def test_the_additions_that_readme_shows_train_and_are_reported(checkout: Checkout) -> None:
+def test_the_additions_that_readme_shows_train_and_are_measured_and_reported(checkout: Checkout) -> None:
     function, line, method = blocks("An estimator")
     register(checkout.folder / "fgbench/estimators.py", "ESTIMATORS", line, function)
     model_function, model_line, model, experiment = blocks("A model")
@@ -42,8 +46,9 @@ def test_the_additions_that_readme_shows_train_and_are_reported(checkout: Checko
     package = checkout.folder / "fgbench/datasets/__init__.py"
     register(package, "DATASETS", dataset_line, dataset_import)
 
-    study = tiny_study() | {"seeds": [0], "timed_seeds": [0]}
+    study = tiny_study() | {"seeds": [0]}
     study["methods"] = {"backprop": {"estimator": "backprop", "learning_rate": 0.1}} | yaml.safe_load(method)
+    study["cost"]["ladder"]["methods"] = ["backprop", "signed"]
     study["models"] |= yaml.safe_load(model)
     study["datasets"] |= yaml.safe_load(dataset)
     study["experiments"] = yaml.safe_load(experiment)
@@ -55,6 +60,10 @@ def test_the_additions_that_readme_shows_train_and_are_reported(checkout: Checko
         for dataset in ("iris", "wine")
         for method in ("backprop", "signed")
     }
+    ladder, *_ = read_json(checkout.folder / "results/scaling.json")["ladders"]
+    assert {"signed"} < {point["method"] for point in ladder["points"]}
+    for experiment in read_json(checkout.folder / "results/cost.json")["experiments"]:
+        assert {"signed"} < {timed["method"] for timed in experiment["times"]}
     page = (checkout.folder / "results/report.html").read_text(encoding="utf-8")
     assert all(name in page for name in ("bottleneck", "signed", "Wines of three cultivars"))
 
@@ -62,6 +71,11 @@ def test_the_additions_that_readme_shows_train_and_are_reported(checkout: Checko
 def test_every_make_target_that_readme_names_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
     assert set(re.findall(r"`make ([a-z]+)", README)) <= targets
+
+
+def test_every_command_that_readme_shows_is_one_that_fgbench_takes() -> None:
+    shown = re.findall(r"^\.venv/bin/fgbench (.+)$", README, flags=re.MULTILINE)
+    assert [cli._parser().parse_args(shlex.split(command, comments=True)).command for command in shown]
 
 
 def test_every_file_that_readme_links_exists() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fgbench.config import cell_settings, cells, config_sha256, read_config
+from fgbench.config import cell_settings, cells, config_sha256, operations_settings, read_config
 from fgbench.numerics import PINS
 from fgbench.results import split_of
 from fgbench.storage import read_json
@@ -28,7 +28,7 @@ def test_every_reference_is_named_by_a_config_and_the_other_way_round() -> None:
 
 @pytest.mark.parametrize("name", NAMED)
 def test_a_reference_is_whole_pinned_and_made_from_a_clean_commit(name: str) -> None:
-    made = read_json(ROOT / name, keys=("made", "cells"))["made"]
+    made = read_json(ROOT / name, keys=("made", "cells", "operations"))["made"]
     assert made["makers"]
     for maker in made["makers"]:
         assert maker["dirty"] is False
@@ -49,6 +49,24 @@ def test_a_configs_own_reference_was_made_with_its_settings_and_seeds(name: str,
         assert known["split"] == split_of(config, cell.dataset, known["data"])
         assert [run["seed"] for run in known["runs"]] == config["seeds"]
         assert known["data"] == cell.dataset
+
+
+@pytest.mark.parametrize(("name", "reference"), OWN.items(), ids=OWN)
+def test_a_configs_own_reference_counts_every_step_that_is_measured(name: str, reference: str) -> None:
+    settings = operations_settings(CONFIGS[name])
+    counts = {
+        (count["dataset"], count["model"], count["method"]): count
+        for count in read_json(ROOT / reference, keys=("operations",))["operations"]
+    }
+    methods = {"forward pass": {"estimator": None}, **settings["methods"]}
+    assert len(counts) == len(settings["experiments"]) * len(methods)
+    for experiment in settings["experiments"]:
+        for method, configured in methods.items():
+            count = counts[experiment["dataset"], experiment["model"]["name"], method]
+            assert count["data"] == experiment["dataset"]
+            expected = {key: experiment[key] for key in ("model", "batch_size")} | configured
+            assert count["settings"].items() >= expected.items()
+            assert count["operations"] > 0
 
 
 def test_the_bundled_study_is_the_smoke_study_on_other_data() -> None:

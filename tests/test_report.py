@@ -31,11 +31,12 @@ RUNS = records.run_records(num_seeds=2)[:4]
 """One experiment's, two methods at two seeds: a small page."""
 
 HOSTILE = '<script>alert("1")</script>'
-VOID = {"meta", "link", "br", "img", "line"}
+VOID = {"meta", "link", "br", "img", "line", "rect"}
 
 
-def report(run_records: list[records.Record], *, timed: bool = True, **changes: Any) -> str:
+def report(run_records: list[records.Record], **changes: Any) -> str:
     arguments = {
+        "tables": study_tables(run_records),
         "data": records.metadata(),
         "samples": records.samples(),
         "config": records.CONFIG,
@@ -43,19 +44,31 @@ def report(run_records: list[records.Record], *, timed: bool = True, **changes: 
         "verification": records.verified(run_records),
         "rendered": RENDERED,
     }
-    tables = study_tables(run_records, records.time_records(run_records) if timed else [])
-    return render(tables=tables, **(arguments | changes))  # type: ignore[arg-type]
+    return render(**(arguments | changes))  # type: ignore[arg-type]
+
+
+def costs(run_records: list[records.Record]) -> dict[str, records.Record]:
+    """Return records of what the steps of these runs cost."""
+    return {
+        "operations": records.operations_record(run_records),
+        "cost": records.cost_record(run_records, rounds=3),
+        "scaling": records.scaling_record(rounds=2),
+    }
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return report(records.run_records())
+    runs = records.run_records()
+    return report(runs, tables=study_tables(runs, **costs(runs)))
 
 
 def whole() -> str:
     """Return a page of every experiment, with charts, images and runs that are not their reference's."""
     runs = records.run_records(num_seeds=2)
-    return report(runs, verification=records.verified(records.nudged(runs, 1e-3), against=runs))
+    tables = study_tables(runs, **costs(runs))
+    return report(
+        runs, tables=tables, verification=records.verified(records.nudged(runs, 1e-3), against=runs)
+    )
 
 
 def section(page: str, name: str) -> str:
@@ -109,7 +122,8 @@ class Outline(HTMLParser):
 
 
 def test_the_same_records_make_the_same_bytes(page: str) -> None:
-    assert report(records.run_records()[::-1]) == page
+    runs = records.run_records()
+    assert report(runs[::-1], tables=study_tables(runs[::-1], **costs(runs))) == page
 
 
 def test_another_process_elsewhere_makes_the_same_bytes(tmp_path: Path) -> None:
@@ -196,7 +210,7 @@ def test_every_chart_and_table_of_a_stand_in_carries_its_true_name(page: str) ->
     captions = re.findall(r"<(?:caption|figcaption)>([^<]*)</", page)
     for text in [*titles, *captions]:
         assert "cnn" not in text or "digits (stand-in for kmnist_t10k)" in text
-    assert len(titles) == 3 * 6 + 3
+    assert len(titles) == 3 * (6 + 4 + 1) + 8  # curves, steps and time to target; the ladder
 
 
 def test_the_numbers_of_the_tables_stand_in_the_page(page: str) -> None:
@@ -251,6 +265,7 @@ def test_licence_citation_part_configuration_and_versions_are_there(page: str) -
     assert "ab" * 32 in page
 
 
+COUNTS = records.operations_record(RUNS)["cells"]
 STATES = {
     "identical": (
         records.verified(RUNS),
@@ -264,7 +279,7 @@ STATES = {
         "?",
         "Not verified: none of 2 runs can be",
     ),
-    "not-verified": (verification(RUNS, {}), "?", "Not verified: the config names no reference"),
+    "not-verified": (verification(RUNS, COUNTS, {}), "?", "Not verified: the config names no reference"),
 }
 
 
@@ -288,7 +303,7 @@ def test_what_was_compared_how_and_by_which_command_is_said(page: str) -> None:
     assert "Times are never compared" in text
     assert "fgbench verify results --against references/study.json" in text
     assert "fgbench reference one other" in text
-    unnamed = section(report(RUNS, verification=verification(RUNS, {})), "verified")
+    unnamed = section(report(RUNS, verification=STATES["not-verified"][0]), "verified")
     assert "fgbench verify results --against REFERENCE" in unnamed
 
 
@@ -312,6 +327,29 @@ def test_runs_beyond_the_cap_are_counted_and_those_that_differ_come_first() -> N
     assert text.index("forward_gradient, seed 3: differs") < text.index("seed 0: within tolerance")
 
 
+def test_counted_operations_are_said_and_those_that_differ_stand_with_both_values() -> None:
+    identical = section(report(RUNS, verification=STATES["identical"][0]), "verified")
+    assert "Counted operations: 6 of 6 identical." in identical
+    assert "Compared with" not in identical
+    cell = "penguins/logistic_regression/backprop"
+    found = {"cell": cell, "reference": "references/<b>.json", "here": 2**53 + 1, "there": 2**53}
+    operations = {"verdict": "differs", "compared": 6, "identical": 5, "differing": [found]}
+    verified = STATES["identical"][0] | {
+        "verdict": "differs",
+        "operations": operations | {"not_comparable": ["penguins/logistic_regression/mine"]},
+    }
+    page = report(RUNS, verification=verified)
+    text = section(page, "verified")
+    assert (
+        "4 of 4 runs identical. Counted operations: 5 of 6 identical and 1 different; 1 more cannot" in text
+    )
+    assert re.search(rf"{cell} ?9,007,199,254,740,993 ?9,007,199,254,740,992 ?references/<b>.json", text)
+    assert "Counted operations that no reference holds: penguins/logistic_regression/mine." in text
+    assert "Made with its reference's software and arithmetic" in text
+    assert "<b>" not in page
+    assert Outline(page).open == []
+
+
 def test_cells_that_cannot_be_compared_or_are_missing_are_named() -> None:
     text = section(report(RUNS, verification=STATES["not-comparable"][0]), "verified")
     assert "references/study.json does not hold it" in text
@@ -321,9 +359,9 @@ def test_cells_that_cannot_be_compared_or_are_missing_are_named() -> None:
 def test_makers_say_what_they_share_once_and_which_results_each_made(page: str) -> None:
     text = section(page, "made")
     assert text.count("Linux-6.1") == 1
-    assert "Made all 13 results" in text
-    assert re.search(r"Made 7 of 13 results: training and tables Pins ?ATEN_CPU_", text)
-    assert re.search(r"Made 6 of 13 results: times Pins ?none: native", text)
+    assert "Made all 10 results" in text
+    assert re.search(r"Made 8 of 10 results: operations, training and tables Pins ?ATEN_CPU_", text)
+    assert re.search(r"Made 2 of 10 results: cost of a step and scaling Pins ?none: native", text)
 
 
 def test_every_result_stands_with_its_command_code_config_and_seeds(page: str) -> None:
@@ -366,11 +404,11 @@ def test_hostile_words_of_provenance_and_references_are_text() -> None:
     assert page.count(str(escape(HOSTILE))) > 5
 
 
-@pytest.mark.parametrize(("num_seeds", "timed"), [(1, True), (2, False)])
-def test_few_seeds_and_missing_times_still_make_a_report(num_seeds: int, timed: bool) -> None:
-    page = report(records.run_records(num_seeds=num_seeds), timed=timed)
+@pytest.mark.parametrize("num_seeds", [1, 2])
+def test_few_seeds_and_missing_times_still_make_a_report(num_seeds: int) -> None:
+    page = report(records.run_records(num_seeds=num_seeds))
     assert "no difference can be resolved" in page
-    assert ("No run was timed." in page) == (not timed)
+    assert section(page, "cost").count("No step was measured.") == 1
 
 
 @pytest.mark.parametrize("methods", [("only",), tuple("abcdefgh")])

@@ -49,7 +49,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     made = records.study_provenance(runs)
     made["makers"] = [maker | {"os": "y" * 300} for maker in made["makers"]]
     page = render(
-        tables=study_tables(runs, records.time_records(runs)),
+        tables=study_tables(
+            runs,
+            operations=records.operations_record(runs),
+            cost=records.cost_record(runs, rounds=6, noise=0.05, load=records.NOISY, cuda=True),
+            scaling=records.scaling_record(methods=NAMES),
+        ),
         data=records.metadata(),
         samples=records.samples(),
         config=records.CONFIG | {"note": "x" * 300},
@@ -93,7 +98,7 @@ def test_everything_reads_without_javascript(browser: Browser, address: str) -> 
     for name in (
         "What was found",
         "Summary",
-        "Training times",
+        "Cost of a step",
         "Does a rerun give these numbers?",
         "Data",
         "How it was made",
@@ -110,9 +115,9 @@ def test_text_stands_out_from_its_ground(browser: Browser, address: str, scheme:
     page = opened(browser, address, color_scheme=scheme)
     ground = hexadecimal(page, "body", "backgroundColor")
     assert (ground == "#ffffff") == (scheme == "light")
-    for selector in ("body", "nav a", "figcaption", ".kicker", "caption"):
+    for selector in ("body", "nav a", "figcaption", ".kicker", "caption", "#cost .aside"):
         assert contrast(hexadecimal(page, selector, "color"), ground) >= 4.5
-    for selector in (".banner", ".verdict"):
+    for selector in (".banner", ".verdict", "#cost .banner"):
         box = [hexadecimal(page, selector, name) for name in ("color", "backgroundColor")]
         assert contrast(*box) >= 4.5
 

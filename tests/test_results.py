@@ -10,18 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studies import fgbench, tables_command, tiny_study, trained_study
+from studies import cost_commands, fgbench, study_commands, tables_command, tiny_study, trained_study
 
 from fgbench.config import read_config
 from fgbench.errors import ResultError
-from fgbench.results import read_run_record, read_runs, read_study, read_time_record, run_files, study_sha256
+from fgbench.results import (
+    read_cost,
+    read_operations,
+    read_run_record,
+    read_runs,
+    read_scaling,
+    read_study,
+    run_files,
+    study_sha256,
+)
 from fgbench.storage import read_json, write_json
 from fgbench.types import Json
 
 IRIS = tiny_study()["experiments"][:1]
 CELL = "iris/logistic_regression/backprop"
 OTHER = "iris/logistic_regression/forward_gradient"
-ANOTHER_SEED = {"seeds": [0, 5], "timed_seeds": [5]}
+LONGER = {"cost.rounds": 3, "cost.ladder.rounds": 2}
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,8 @@ class Studies:
     smaller: Path
     pinned: Path
     reseeded: Path
+    batched: Path
+    longer: Path
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +53,17 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Studies:
     def iris(name: str, **changes: Any) -> Path:
         return trained_study(folder / name, **{"experiments": IRIS, **changes})
 
-    whole = trained_study(folder / "whole", timed=True)
+    whole = trained_study(folder / "whole", measured=True)
     assert fgbench(tables_command(whole)) == 0
     assert fgbench(f"verify {whole} --output {whole}/verification.json") == 0
     return Studies(
         whole=whole,
-        faster=iris("faster", timed=True, **{"methods.backprop.learning_rate": 0.75}),
+        faster=iris("faster", **{"methods.backprop.learning_rate": 0.75}),
         smaller=iris("smaller", **{"datasets.iris.num_train": 90}),
         pinned=iris("pinned", **{"splits.seed": 0}),
-        reseeded=iris("reseeded", timed=True, **ANOTHER_SEED),
+        reseeded=iris("reseeded", seeds=[0, 5]),
+        batched=trained_study(folder / "batched", seeds=[0], **{"experiments.0.batch_size": 10}),
+        longer=trained_study(folder / "longer", measured=True, seeds=[0], **LONGER),
     )
 
 
@@ -175,9 +188,20 @@ def test_a_record_made_on_other_samples_is_refused_beside_the_first_of_its_data_
 
 def test_a_study_that_is_not_complete_is_told_with_what_is_missing(study: Path) -> None:
     (study / RUN).unlink()
-    told = rf"^{study}: the study is not complete, 1 of 8 run records are missing \({study / RUN} …\)"
-    with pytest.raises(ResultError, match=told):
+    told = rf"^{study}: the study is not complete, {{}} of 9 records are missing \({study / RUN} …\)"
+    with pytest.raises(ResultError, match=told.format(1)):
         read_study(study)
+    (study / "operations.json").unlink()
+    with pytest.raises(ResultError, match=told.format(2)):
+        read_study(study)
+
+
+@pytest.mark.parametrize("place", ["cost.json", "scaling.json"])
+def test_a_study_is_complete_without_what_was_timed(study: Path, place: str) -> None:
+    (study / place).unlink()
+    config, records, counted = read_study(study)
+    assert len(records) == len(run_files(study, config))
+    assert counted == read_operations(study / "operations.json", config)
 
 
 def test_what_is_told_to_rebuild_a_record_rebuilds_it(study: Path) -> None:
@@ -189,45 +213,150 @@ def test_what_is_told_to_rebuild_a_record_rebuilds_it(study: Path) -> None:
         f"--seeds 0 1 --splits {study}/splits/iris/0.npz --metadata {study}/data/iris.json --output {study / RUN}"
     )
     assert fgbench(train) == 0
-    _, records = read_study(study)
+    _, records, _ = read_study(study)
     assert len(records) == len(run_files(study, read_config(study / "config.yaml"))) == 8
     assert read_json(study / RUN)["runs"] == before["runs"]
 
 
-TIME = f"times/{CELL}.json"
-BROKEN_TIMES: dict[str, tuple[Change, str]] = {
-    "a number changed": (
-        rewrite(TIME, lambda content: content.replace(b'"load_average": ', b'"load_average": 1')),
-        "was changed after it was written",
+READERS = {"operations.json": read_operations, "cost.json": read_cost, "scaling.json": read_scaling}
+"""What is counted or measured of a study's steps, and how it is read."""
+
+NUMBERS = {"operations.json": b'"operations": ', "cost.json": b'"wall_s": ', "scaling.json": b'"wall_s": '}
+ANOTHER_KIND = "is no file of the kind expected, it has no "
+ANOTHER_CONFIG = "was measured with another config: "
+
+
+def changed_number(place: str) -> Change:
+    return rewrite(place, lambda content: content.replace(NUMBERS[place], NUMBERS[place] + b"1", 1))
+
+
+def measuring_commands(study: Path) -> list[str]:
+    """Return the commands that make what is counted and measured, in the order of `READERS`."""
+    return [study_commands(study)[study / "operations.json"], *cost_commands(study)]
+
+
+def halved(place: str) -> Change:
+    return rewrite(place, lambda content: content[: len(content) // 2])
+
+
+BROKEN_MEASURED: dict[str, tuple[str, Change, str]] = {
+    **{
+        f"a number changed in {place}": (place, changed_number(place), "was changed after it was written (")
+        for place in READERS
+    },
+    **{f"{place}, cut": (place, halved(place), "cannot be read (") for place in READERS},
+    **{f"{place}, emptied": (place, rewrite(place, lambda _: b""), "cannot be read (") for place in READERS},
+    **{
+        f"{place}, a list": (
+            place,
+            rewrite(place, lambda _: b"[]"),
+            "a mapping was expected, a list found",
+        )
+        for place in READERS
+    },
+    "operations swapped with cost": (
+        "operations.json",
+        swap("operations.json", "cost.json"),
+        f"{ANOTHER_KIND}cells. ",
     ),
-    "swapped between methods": (
-        swap(TIME, f"times/{OTHER}.json"),
-        "method is 'forward_gradient' instead of 'backprop'",
+    "cost swapped with scaling": (
+        "cost.json",
+        swap("cost.json", "scaling.json"),
+        f"{ANOTHER_KIND}experiments. ",
     ),
-    "from a config with another learning rate": (
-        from_study("faster", TIME),
-        "settings.learning_rate is 0.75 instead of 0.5",
+    "cost as scaling": (
+        "scaling.json",
+        from_study("whole", "scaling.json", "cost.json"),
+        f"{ANOTHER_KIND}ladders. ",
     ),
-    "other seeds": (from_study("reseeded", TIME), "seeds is [5] instead of [0]"),
-    "a run record": (from_study("whole", TIME, RUN), "it has no machine"),
+    "a run record as operations": (
+        "operations.json",
+        from_study("whole", "operations.json", RUN),
+        f"{ANOTHER_KIND}cells. ",
+    ),
+    "operations of another batch size": (
+        "operations.json",
+        from_study("batched", "operations.json"),
+        f"{ANOTHER_CONFIG}experiments.iris/logistic_regression.batch_size is 10 instead of 20. ",
+    ),
+    "operations of another study's experiments": (
+        "operations.json",
+        from_study("faster", "operations.json"),
+        f"{ANOTHER_CONFIG}experiments.digits/mlp is None instead of {{",
+    ),
+    "cost of another number of rounds": (
+        "cost.json",
+        from_study("longer", "cost.json"),
+        f"{ANOTHER_CONFIG}rounds is 3 instead of 2. ",
+    ),
+    "scaling of another number of rounds": (
+        "scaling.json",
+        from_study("longer", "scaling.json"),
+        f"{ANOTHER_CONFIG}rounds is 2 instead of 1. ",
+    ),
+    "scaling on another ladder": (
+        "scaling.json",
+        edit("scaling.json", lambda record: record["settings"].update(depth=[1, 2, 3])),
+        f"{ANOTHER_CONFIG}depth is [1, 2, 3] instead of [1, 2]. ",
+    ),
+    "cost of other methods": (
+        "cost.json",
+        edit("cost.json", lambda record: record["settings"]["methods"]["backprop"].update(estimator={})),
+        f"{ANOTHER_CONFIG}methods.backprop.estimator.name is None instead of 'backprop'. ",
+    ),
 }
 
 
-@pytest.mark.parametrize(("change", "complaint"), BROKEN_TIMES.values(), ids=BROKEN_TIMES)
-def test_a_timing_record_that_is_not_what_belongs_there_is_refused_by_name(
-    study: Path, studies: Studies, capsys: pytest.CaptureFixture[str], change: Change, complaint: str
+@pytest.mark.parametrize(("place", "change", "complaint"), BROKEN_MEASURED.values(), ids=BROKEN_MEASURED)
+def test_what_was_measured_of_steps_is_refused_by_name_where_it_is_not_the_studys(
+    study: Path,
+    studies: Studies,
+    capsys: pytest.CaptureFixture[str],
+    place: str,
+    change: Change,
+    complaint: str,
 ) -> None:
     change(study, studies)
     with pytest.raises(ResultError) as told:
-        read_time_record(study / TIME, read_config(study / "config.yaml"))
-    assert str(told.value).startswith(f"{study / TIME}: ")
+        READERS[place](study / place, read_config(study / "config.yaml"))
+    assert str(told.value).startswith(f"{study / place}: ")
     assert complaint in str(told.value)
-    assert f"Rebuild it: `rm {study / TIME}`, then the study's command again" in str(told.value)
-    assert fgbench(tables_command(study)) == 1
-    assert str(told.value) in capsys.readouterr().err
+    assert f"Rebuild it: `rm {study / place}`, then the study's command again" in str(told.value)
+    before = {path: path.read_bytes() for path in study.rglob("*") if path.is_file()}
+    refusing = [tables_command(study), *([f"verify {study}"] if place == "operations.json" else [])]
+    for command in refusing:
+        assert fgbench(command) == 1
+        assert str(told.value) in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in study.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("place", [RUN, TIME, "data/iris.json", "provenance.json", "verification.json"])
+@pytest.mark.parametrize("place", READERS)
+def test_what_was_measured_with_another_learning_rate_and_seed_is_the_studys_too(
+    study: Path, studies: Studies, place: str
+) -> None:
+    config = tiny_study(results=str(study), seeds=[9], **{"methods.backprop.learning_rate": 0.75})
+    assert READERS[place](study / place, config) == read_json(study / place)
+
+
+@pytest.mark.parametrize("place", READERS)
+def test_the_order_of_experiments_and_methods_plays_no_part_in_what_was_measured(
+    study: Path, place: str
+) -> None:
+    config = tiny_study(results=str(study))
+    config["experiments"].reverse()
+    config["methods"] = dict(reversed(config["methods"].items()))
+    assert READERS[place](study / place, config) == read_json(study / place)
+
+
+def test_what_is_told_to_rebuild_what_was_measured_rebuilds_it(study: Path) -> None:
+    for place, command in zip(READERS, measuring_commands(study), strict=True):
+        rewrite(place, lambda _: b"")(study, None)  # type: ignore[arg-type]
+        (study / place).unlink()
+        assert fgbench(command) == 0
+    assert fgbench(tables_command(study)) == 0
+
+
+@pytest.mark.parametrize("place", [RUN, *READERS, "data/iris.json", "provenance.json", "verification.json"])
 def test_every_json_result_carries_its_hash_and_is_refused_when_changed(study: Path, place: str) -> None:
     path = study / place
     value = json.loads(path.read_text(encoding="utf-8"))
@@ -291,12 +420,6 @@ BROKEN_INPUTS: dict[str, tuple[str, dict[str, str], str, str]] = {
         "whole/data/digits.json",
         "describes digits, that of iris is needed. Name the right file; or, if this should be it: ",
     ),
-    "timing by another data set's description": (
-        TRAIN.replace("train", "time"),
-        {"metadata": "whole/data/digits.json"},
-        "whole/data/digits.json",
-        "describes digits, that of iris is needed. Name the right file; or, if this should be it: ",
-    ),
     "splitting by another data set's description": (
         SPLIT,
         {"metadata": "whole/data/digits.json"},
@@ -320,12 +443,6 @@ BROKEN_INPUTS: dict[str, tuple[str, dict[str, str], str, str]] = {
         {"splits": "pinned/splits/iris/0.npz"},
         "pinned/splits/iris/0.npz",
         "holds other splits than belong there: split.seed is 0 instead of None. ",
-    ),
-    "timing on splits of other sizes": (
-        TRAIN.replace("train", "time"),
-        {"splits": "smaller/splits/iris/0.npz"},
-        "smaller/splits/iris/0.npz",
-        "holds other splits than belong there: split.num_train is 90 instead of 100. ",
     ),
     "training on samples in place of splits": (
         TRAIN,
@@ -390,8 +507,8 @@ BROKEN_TABLES: dict[str, tuple[Change, str, str, str]] = {
         "rm -r {study}/tables",
     ),
     "a table swapped for another study's": (
-        rewrite("tables/times.csv", lambda content: content.replace(b"\n", b"\r\n", 1)),
-        "tables/times.csv",
+        rewrite("tables/step_times.csv", lambda content: content.replace(b"\n", b"\r\n", 1)),
+        "tables/step_times.csv",
         "was changed or removed after it was written",
         "rm -r {study}/tables",
     ),
@@ -444,7 +561,7 @@ def test_a_report_is_made_of_one_study_unchanged(
 
 
 def test_a_studys_hash_is_of_its_runs_alone_whatever_their_chunks_and_order(study: Path) -> None:
-    _, records = read_study(study)
+    _, records, _ = read_study(study)
     before = study_sha256(records)
     singles = [{**record, "runs": [run]} for record in records for run in record["runs"]]
     assert study_sha256(singles[::-1]) == before

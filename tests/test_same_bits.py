@@ -16,15 +16,22 @@ from checkout import Checkout, by_hand, sensitive_study
 
 from fgbench.results import read_study, study_sha256
 from fgbench.storage import read_arrays, read_json
+from fgbench.types import Json
 
 KILLS = 10
+COUNTED_AND_TRAINED = ("--until", "train", "operations")
+
+
+def counts(results: Path) -> list[Json]:
+    """The counted operations of a study's steps."""
+    return list(read_json(results / "operations.json")["cells"])
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The study, trained by one job after another, all of a cell's seeds in one."""
     checkout = Checkout(tmp_path_factory.mktemp("undisturbed") / "checkout")
-    printed = checkout.run(sensitive_study(seeds_per_job=10), "--until", "train", cores=1)
+    printed = checkout.run(sensitive_study(seeds_per_job=10), *COUNTED_AND_TRAINED, cores=1)
     assert checkout.status == 0, printed
     return checkout
 
@@ -42,10 +49,11 @@ def test_cores_chunks_folder_locale_and_time_zone_change_no_bit(
 ) -> None:
     checkout = Checkout(tmp_path / "another folder")
     study = sensitive_study(seeds_per_job=seeds_per_job)
-    printed = checkout.run(study, "--until", "train", cores=cores, **environment)
+    printed = checkout.run(study, *COUNTED_AND_TRAINED, cores=cores, **environment)
     assert checkout.status == 0, printed
     assert len(checkout.records()) > len(undisturbed.records())
     assert checkout.study_sha256() == undisturbed.study_sha256()
+    assert counts(checkout.folder / "results") == counts(undisturbed.folder / "results")
 
 
 def test_started_by_hand_or_by_snakemake_no_bit_changes(undisturbed: Checkout, tmp_path: Path) -> None:
@@ -55,6 +63,7 @@ def test_started_by_hand_or_by_snakemake_no_bit_changes(undisturbed: Checkout, t
     (results / "config.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
     by_hand(results)
     assert study_sha256(read_study(results)[1]) == undisturbed.study_sha256()
+    assert counts(results) == counts(undisturbed.folder / "results")
 
 
 def whole(results: Path) -> Iterator[Path]:
@@ -91,5 +100,6 @@ def test_a_study_killed_ten_times_goes_on_by_make_report_alone_to_the_same_bits(
     printed = checkout.make(study)
     assert checkout.status == 0, f"after {moments}: {printed}"
     assert checkout.study_sha256() == undisturbed.study_sha256(), f"after {moments}"
+    assert counts(checkout.folder / "results") == counts(undisturbed.folder / "results")
     left = [path.name for path in (checkout.folder / "results").rglob(".*")]
     assert set(left) <= {".study.json", ".snakemake_timestamp"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,30 @@ from fgbench import cli, sources
 from fgbench.sources import REGISTRIES, code_hash, folder_hash, registered, signature
 
 COMMANDS = [run.__name__ for run, _, _ in cli._COMMANDS]
+SHOWING = (
+    "figures",
+    "report",
+    "cost_figures",
+    "cost_findings",
+    "cost_charts",
+    "cost_report",
+    "pieces",
+    "svg",
+)
+ROOT = Path(__file__).parents[1]
+OWN_LINES = (
+    ("operations", '"operations of %d steps counted"', '"%d steps counted"'),
+    ("cost", "{workload.model['name']} on {device}", "{workload.model['name']}, {device}"),
+    ("scaling", '"%s: %s", device)', '"%s, %s", device)'),
+)
+"""For each command that counts or measures: a piece of its own code, and another."""
+RULES = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+HASHED = dict(
+    re.findall(
+        r"^rule (\w+):\n(?:    .*\n|\n)*?        code=code_hash\(\"(\w+)\"\),$", RULES, flags=re.MULTILINE
+    )
+)
+"""For each rule: the function of `cli` whose code it hangs on."""
 OWN_FUNCTIONS = [family for family in REGISTRIES if family != "dataset"]
 
 
@@ -55,7 +80,8 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def hashes() -> dict[str, str]:
-    return {command: code_hash(command) for command in COMMANDS}
+    """The hash that decides whether a command's rule runs again; of a command without a rule, that of its code."""
+    return {command: code_hash(HASHED.get(command, command)) for command in COMMANDS}
 
 
 def changed(before: dict[str, str]) -> set[str]:
@@ -65,6 +91,11 @@ def changed(before: dict[str, str]) -> set[str]:
 def test_every_command_has_a_hash_of_its_own(package: Path) -> None:
     assert len(set(hashes().values())) == len(COMMANDS)
     assert all(len(value) == 16 for value in hashes().values())
+
+
+def test_every_rule_hangs_on_the_code_of_its_command() -> None:
+    assert HASHED.keys() == set(re.findall(r"^rule (\w+):", RULES, flags=re.MULTILINE)) <= {*COMMANDS}
+    assert {rule: name for rule, name in HASHED.items() if name != rule} == {"cost": "_cost_record"}
 
 
 def test_a_copy_of_the_code_has_the_same_hashes(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,14 +111,49 @@ def test_the_time_of_a_file_plays_no_part(package: Path) -> None:
     assert not changed(before)
 
 
-@pytest.mark.parametrize(
-    "module", ["training.py", "estimators.py", "tangents.py", "models.py", "optimizers.py"]
-)
-def test_what_trains_changes_training_and_timing_alone(package: Path, module: str) -> None:
+def changed_with(package: Path, module: str) -> set[str]:
+    """The commands whose code an edit of a module changes."""
     before = hashes()
     with (package / module).open("a", encoding="utf-8") as file:
         file.write("\nANOTHER = 1\n")
-    assert changed(before) == {"train", "time"}
+    return changed(before)
+
+
+STEPPING = {"operations", "cost", "scaling"}
+
+
+@pytest.mark.parametrize("module", ["estimators.py", "tangents.py", "models.py", "optimizers.py"])
+def test_what_makes_a_step_changes_training_and_what_a_step_costs(package: Path, module: str) -> None:
+    assert changed_with(package, module) == {"train", *STEPPING}
+
+
+@pytest.mark.parametrize("module", ["training.py", "metrics.py", "progress.py"])
+def test_what_only_training_does_changes_training_alone(package: Path, module: str) -> None:
+    assert changed_with(package, module) == {"train"}
+
+
+MEASURING = {
+    "steps": STEPPING,
+    "operations": {"operations"},
+    "measuring": {"cost", "scaling"},
+    "timing": {"cost", "scaling"},
+    "compiling": {"cost", "scaling"},
+    "memory": {"cost", "scaling"},
+    "loaded": {"cost", "scaling"},
+    "load": {"cost", "scaling"},
+}
+
+
+@pytest.mark.parametrize(("module", "commands"), MEASURING.items(), ids=MEASURING)
+def test_what_measures_changes_what_is_measured_and_no_run(
+    package: Path, module: str, commands: set[str]
+) -> None:
+    assert changed_with(package, f"cost/{module}.py") == commands
+
+
+def test_every_module_that_measures_is_held_to_what_it_changes() -> None:
+    modules = {path.stem for path in (sources.PACKAGE / "cost").glob("*.py")}
+    assert modules - {"__init__"} == MEASURING.keys()
 
 
 def test_reverting_an_edit_restores_the_hashes(package: Path) -> None:
@@ -100,49 +166,43 @@ def test_reverting_an_edit_restores_the_hashes(package: Path) -> None:
 
 
 def test_a_module_imported_by_another_module_counts(package: Path) -> None:
-    before = hashes()
-    with (package / "seeding.py").open("a", encoding="utf-8") as file:
-        file.write("\nANOTHER = 1\n")
-    assert changed(before) == {"split", "train", "time"}
+    assert changed_with(package, "seeding.py") == {"split", "train"}
 
 
 def test_a_data_sets_module_changes_data_and_split_but_no_run(package: Path) -> None:
-    before = hashes()
-    with (package / "datasets" / "penguins.py").open("a", encoding="utf-8") as file:
-        file.write("\nANOTHER = 1\n")
-    assert {"data"} <= changed(before)
-    assert not {"train", "time", "tables"} & changed(before)
+    found = changed_with(package, "datasets/penguins.py")
+    assert {"data"} <= found
+    assert not {"train", *STEPPING, "tables"} & found
 
 
-@pytest.mark.parametrize("module", ["figures.py", "report.py"])
+@pytest.mark.parametrize("module", ["tables.py", "cost_tables.py", "tidy.py", "statistics.py"])
+def test_how_tables_are_made_reruns_nothing_before_them(package: Path, module: str) -> None:
+    assert {"tables"} <= changed_with(package, module) <= {"tables", "verify", "summary", "report"}
+
+
+@pytest.mark.parametrize("module", SHOWING)
 def test_how_a_report_looks_reruns_nothing_before_it(package: Path, module: str) -> None:
-    if not (package / module).exists():
-        (package / module).touch()
-    before = hashes()
-    with (package / module).open("a", encoding="utf-8") as file:
-        file.write("\nANOTHER = 1\n")
-    assert changed(before) <= {"report"}
+    assert changed_with(package, f"{module}.py") == {"report"}
+
+
+def test_how_a_terminal_shows_the_cost_reruns_nothing(package: Path) -> None:
+    assert changed_with(package, "terminal.py") == set()
 
 
 @pytest.mark.parametrize("module", ["verification.py", "findings.py"])
 def test_how_a_study_is_compared_reruns_nothing_before_it(package: Path, module: str) -> None:
-    before = hashes()
-    with (package / module).open("a", encoding="utf-8") as file:
-        file.write("\nANOTHER = 1\n")
-    assert {"verify"} <= changed(before) <= {"check", "verify", "reference", "summary", "report"}
+    found = changed_with(package, module)
+    assert {"verify"} <= found <= {"check", "verify", "reference", "summary", "report"}
 
 
-def test_what_pins_the_arithmetic_changes_training_and_timing(package: Path) -> None:
+def test_what_pins_the_arithmetic_changes_training_and_measuring(package: Path) -> None:
     before = hashes()
     edit(package / "numerics.py", '"Haswell"', '"Zen"')
-    assert {"train", "time"} <= changed(before)
+    assert {"train", *STEPPING} <= changed(before)
 
 
 def test_how_a_killed_study_is_cleared_reruns_nothing(package: Path) -> None:
-    before = hashes()
-    with (package / "recovery.py").open("a", encoding="utf-8") as file:
-        file.write("\nANOTHER = 1\n")
-    assert changed(before) == {"prepare"}
+    assert changed_with(package, "recovery.py") == {"prepare"}
 
 
 def test_a_command_changes_with_its_own_function_in_cli(package: Path) -> None:
@@ -154,7 +214,16 @@ def test_a_command_changes_with_its_own_function_in_cli(package: Path) -> None:
 def test_a_command_changes_with_a_helper_in_cli(package: Path) -> None:
     before = hashes()
     edit(package / "cli.py", "torch.set_num_threads(1)", "torch.set_num_threads(2)")
-    assert changed(before) == {"train", "time"}
+    assert changed(before) == {"train", *STEPPING}
+
+
+@pytest.mark.parametrize(("command", "old", "new"), OWN_LINES, ids=[command for command, _, _ in OWN_LINES])
+def test_a_command_that_counts_or_measures_changes_with_its_own_lines_alone(
+    package: Path, command: str, old: str, new: str
+) -> None:
+    before = hashes()
+    edit(package / "cli.py", old, new)
+    assert changed(before) == {command}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fgbench.errors import DataError, ResultError
-from fgbench.splits import draw_split, split_arrays, split_from_arrays
+from fgbench.splits import draw_split, model_input_shape, split_arrays, split_from_arrays
 from fgbench.storage import read_arrays, write_arrays
 from fgbench.types import Part, Samples, Split
 
@@ -122,6 +122,12 @@ def test_images_get_a_channel_and_the_training_parts_mean_and_deviation() -> Non
         expected = (samples.inputs[part.ids][:, None] / 255 - raw.mean()) / raw.std()
         np.testing.assert_allclose(part.inputs, expected, atol=1e-5)
         assert part.inputs.dtype == np.float32
+
+
+@pytest.mark.parametrize("samples", [features(), images()], ids=["features", "images"])
+def test_a_models_input_has_the_shape_that_splits_give_it(samples: Samples) -> None:
+    shape = model_input_shape(samples.inputs.shape[1:])
+    assert all(part.inputs.shape[1:] == shape for part in parts(split_of(samples)))
 
 
 def test_images_of_a_single_grey_stay_finite() -> None:

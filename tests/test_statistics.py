@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import pytest
 
-from fgbench.statistics import mean_interval, paired_difference, sign_flip_p_value
+from fgbench.statistics import (
+    Interval,
+    ends,
+    mean_interval,
+    median_interval,
+    paired_difference,
+    paired_time_to_target,
+    power_law,
+    sign_flip_p_value,
+    sign_test_p_value,
+    time_to_target_interval,
+)
+
+IntervalOf: TypeAlias = Callable[[list[float]], Interval | None]
+INTERVALS = pytest.mark.parametrize("interval_of", [mean_interval, median_interval])
 
 
 def test_the_interval_of_a_large_normal_sample_is_the_textbook_one() -> None:
@@ -36,27 +52,35 @@ def test_intervals_cover_the_true_mean_about_as_often_as_they_say() -> None:
     assert 0.88 <= covered <= 0.98  # 0.95 less what 20 values cost a bootstrap, ± three standard errors
 
 
-def test_the_same_values_give_the_same_interval() -> None:
+@INTERVALS
+def test_the_same_values_give_the_same_interval(interval_of: IntervalOf) -> None:
     values = [0.1, 0.5, 0.2, 0.9, 0.4]
-    assert mean_interval(values) == mean_interval(values)
+    assert interval_of(values) == interval_of(values)
 
 
+@INTERVALS
 @pytest.mark.parametrize("values", [[], [0.5], [0.5, math.nan], [0.5, math.inf, 1.0]])
-def test_there_is_no_interval_without_spread_or_of_what_is_not_finite(values: list[float]) -> None:
-    assert mean_interval(values) is None
+def test_there_is_no_interval_without_spread_or_of_what_is_not_finite(
+    values: list[float], interval_of: IntervalOf
+) -> None:
+    assert interval_of(values) is None
 
 
-def test_equal_values_give_an_interval_of_no_width() -> None:
-    interval = mean_interval([0.25] * 7)
+@INTERVALS
+def test_equal_values_give_an_interval_of_no_width(interval_of: IntervalOf) -> None:
+    interval = interval_of([0.25] * 7)
     assert interval is not None
     assert (interval.low, interval.high) == (0.25, 0.25)
 
 
+@INTERVALS
 @pytest.mark.parametrize(
     "values", [[1.0, 2.0], [0.0, 0.0, 0.0, 1.0], [0.9, 0.9, 1.0], [1.0, 1.0 + 1e-15, 1.0]]
 )
-def test_intervals_of_few_or_nearly_equal_values_stay_within_them(values: list[float]) -> None:
-    interval = mean_interval(values)
+def test_intervals_of_few_or_nearly_equal_values_stay_within_them(
+    values: list[float], interval_of: IntervalOf
+) -> None:
+    interval = interval_of(values)
     assert interval is not None
     assert min(values) <= interval.low <= interval.high <= max(values)
 
@@ -113,3 +137,138 @@ def test_chance_differences_are_claimed_in_no_more_than_one_of_twenty() -> None:
     assert (
         sum(verdict != "not resolved" for verdict in verdicts) <= 16
     )  # mean 7.5 at most, three deviations more
+
+
+def test_the_interval_of_a_median_is_about_that_of_the_order_statistics_and_no_outlier_moves_it() -> None:
+    sample = np.sort(np.random.default_rng(5).normal(5.0, 2.0, size=101))
+    # a binomial of 101 halves lies within 50 ± 10 in 95 of 100
+    interval = median_interval(sample)
+    assert interval is not None
+    assert sample[37] <= interval.low <= sample[43]
+    assert sample[57] <= interval.high <= sample[63]
+    assert median_interval([*sample[:-1], 1e9]) == interval
+
+
+def test_intervals_cover_the_true_median_of_a_skewed_sample_about_as_often_as_they_say() -> None:
+    samples = np.random.default_rng(12).lognormal(0.0, 0.5, size=(400, 20))
+    intervals = [ends(median_interval(sample, num_resamples=499)) for sample in samples]
+    assert 0.89 <= np.mean([low <= 1.0 <= high for low, high in intervals]) <= 0.98
+
+
+def test_a_time_to_target_is_as_uncertain_as_its_seeds_and_its_rounds_together() -> None:
+    rng = np.random.default_rng(0)
+    steps, step_times = rng.normal(100, 10, size=20), rng.normal(2.0, 0.2, size=20)
+    both = time_to_target_interval(steps, step_times)
+    of_seeds, of_rounds = (
+        time_to_target_interval(steps, [2.0, 2.0]),
+        time_to_target_interval([100.0, 100.0], step_times),
+    )
+    assert both is not None
+    assert of_seeds is not None
+    assert of_rounds is not None
+    widths = [one.high - one.low for one in (of_seeds, of_rounds)]
+    assert both.high - both.low == pytest.approx(math.hypot(*widths), rel=0.3)
+    assert both.high - both.low > max(widths)
+
+
+def test_intervals_of_the_time_to_target_cover_it_about_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(21)
+    covered = []
+    for _ in range(150):
+        steps, step_times = rng.lognormal(math.log(100), 0.3, size=10), rng.lognormal(0.0, 0.05, size=20)
+        low, high = ends(time_to_target_interval(steps, step_times))
+        covered.append(low <= 100 <= high)
+    assert 0.86 <= np.mean(covered) <= 0.99
+
+
+@pytest.mark.parametrize(
+    ("steps", "step_times"),
+    [
+        ([100, 110], [1.0]),
+        ([100], [1.0, 1.1]),
+        ([100, math.inf], [1.0, 1.1]),
+        ([100, 110], []),
+        ([], [1.0, 1.1]),
+    ],
+)
+def test_a_time_to_target_has_no_interval_without_spread_or_where_a_run_missed(
+    steps: list[float], step_times: list[float]
+) -> None:
+    assert time_to_target_interval(steps, step_times) is None
+
+
+def test_a_time_to_target_of_equal_steps_and_times_is_a_point() -> None:
+    assert time_to_target_interval([100, 100], [0.5, 0.5]) == Interval(50.0, 50.0)
+
+
+def test_times_to_target_are_compared_as_steps_are_once_the_steps_take_equally_long() -> None:
+    logarithms = [0.5, 0.6, 0.4, 0.5, 0.7, 0.3, 0.55]
+    by_steps = paired_difference(logarithms, [0.0] * 7, higher_is_better=False)
+    by_time = paired_time_to_target(logarithms, [1.0] * 20)
+    assert by_time.mean == pytest.approx(by_steps.mean)
+    assert ends(by_time.interval) == pytest.approx(ends(by_steps.interval), abs=0.01)
+    assert (by_time.num_pairs, by_time.p_value, by_time.verdict) == (7, by_steps.p_value, "worse")
+
+
+def test_steps_twice_as_long_turn_half_as_many_into_no_difference() -> None:
+    halves = [math.log(0.5) + offset for offset in (-0.1, 0.1, -0.05, 0.05, -0.02, 0.02)]
+    assert paired_time_to_target(halves, [1.0] * 6).verdict == "better"
+    assert paired_time_to_target(halves, [2.0] * 6).verdict == "not resolved"
+    assert paired_time_to_target(halves, [4.0] * 6).verdict == "worse"
+
+
+def test_uncertain_step_times_leave_a_time_to_target_unresolved() -> None:
+    logarithms = [0.5, 0.6, 0.4, 0.5, 0.7, 0.3]
+    assert paired_time_to_target(logarithms, [0.3, 3.0, 0.2, 5.0, 1.0, 1.1]).verdict == "not resolved"
+    assert paired_time_to_target(logarithms, [1.0]).interval is None
+
+
+@pytest.mark.parametrize(("steps", "step_times"), [([], [1.0, 1.1]), ([0.5] * 6, [])])
+def test_without_steps_or_times_nothing_is_compared(steps: list[float], step_times: list[float]) -> None:
+    difference = paired_time_to_target(steps, step_times)
+    assert math.isnan(difference.mean)
+    assert (difference.num_pairs, difference.interval, difference.verdict) == (0, None, "not resolved")
+
+
+@pytest.mark.parametrize("exponent", [-0.5, 0.0, 1.0, 1.7])
+def test_a_power_law_without_noise_is_found_exactly(exponent: float) -> None:
+    sizes = np.array([5, 10, 20, 40, 80])
+    law = power_law(sizes, 3.0 * sizes**exponent)
+    assert law.exponent == pytest.approx(exponent)
+    assert ends(law.interval) == pytest.approx((exponent, exponent))
+
+
+def test_the_interval_of_an_exponent_is_the_textbook_one() -> None:
+    x, y = np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.1, 0.9, 2.2, 2.8])
+    residuals = y - np.polyval(np.polyfit(x, y, 1), x)
+    error = math.sqrt((residuals**2).sum() / 2 / ((x - x.mean()) ** 2).sum())
+    law = power_law(np.exp(x), np.exp(y))
+    assert law.exponent == pytest.approx(np.polyfit(x, y, 1)[0])
+    assert ends(law.interval) == pytest.approx(
+        [law.exponent - 4.302653 * error, law.exponent + 4.302653 * error]
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "values"), [([], []), ([5], [1.0]), ([5, 5], [1.0, 2.0]), ([5, 10, 20], [0.0, 1.0, 2.0])]
+)
+def test_there_is_no_exponent_without_two_sizes_or_of_nothing(
+    sizes: list[float], values: list[float]
+) -> None:
+    law = power_law(sizes, values)
+    assert math.isnan(law.exponent)
+    assert law.interval is None
+
+
+def test_two_sizes_give_an_exponent_and_no_interval() -> None:
+    for values, exponent in (([3.0, 12.0], 2.0), ([3.0, 3.0], 0.0)):
+        assert power_law([1, 2], values).exponent == pytest.approx(exponent)
+        assert power_law([1, 2], values).interval is None
+
+
+def test_the_sign_test_is_the_binomial_one() -> None:
+    # of six signs at most one is negative, or at most one positive: 2 · (1 + 6) / 64
+    assert sign_test_p_value([1, 2, 3, 4, 5, -1e9]) == pytest.approx(14 / 64)
+    assert sign_test_p_value([1.0] * 6) == pytest.approx(2 / 64)
+    assert sign_test_p_value([1.0] * 6 + [0.0] * 3) == pytest.approx(2 / 64)
+    assert sign_test_p_value([]) == sign_test_p_value([0.0]) == 1.0

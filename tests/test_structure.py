@@ -36,10 +36,19 @@ TORCH_FREE = [
         "results",
         "verification",
         "statistics",
+        "tidy",
+        "cost_tables",
         "tables",
+        "svg",
+        "pieces",
         "figures",
         "findings",
         "wording",
+        "cost_figures",
+        "cost_findings",
+        "cost_charts",
+        "cost_report",
+        "terminal",
         "report",
         "pins",
         "cli",
@@ -128,7 +137,10 @@ def test_nothing_imports_cli_but_the_entry_point() -> None:
 
 
 ESTIMATING = set(family("estimators", "training", "cost"))
-TELLING = set(family("statistics", "tables", "figures", "findings", "report"))
+TELLING = set(family("statistics", "tidy", "tables", "svg", "pieces", "figures", "findings", "report"))
+TELLING |= set(
+    family("cost_tables", "cost_figures", "cost_findings", "cost_charts", "cost_report", "terminal")
+)
 CHECKING = set(family("digests", "storage", "results", "provenance", "verification", "recovery"))
 
 
@@ -153,8 +165,15 @@ def test_what_checks_or_tells_of_results_never_makes_one(module: str) -> None:
     assert not (ESTIMATING | {"cli"}) & below(module)
 
 
-def test_tables_come_before_figures_and_figures_before_the_report() -> None:
-    order = ["statistics", "tables", "figures", "report"]
+@pytest.mark.parametrize(
+    "order",
+    [
+        ["statistics", "cost_tables", "tables", "figures", "report"],
+        ["tidy", "cost_tables", "cost_figures", "cost_charts", "cost_report", "report"],
+        ["svg", "pieces", "cost_charts", "cost_report"],
+    ],
+)
+def test_tables_come_before_figures_and_figures_before_the_report(order: list[str]) -> None:
     for index, module in enumerate(order):
         if module in PATHS:
             assert not set(order[index + 1 :]) & below(module)

@@ -5,16 +5,25 @@ from __future__ import annotations
 import copy
 import io
 import math
+from typing import Any
 
 import pandas as pd
 import pytest
 import records
+from records import METHODS
 
 from fgbench.errors import ResultError
 from fgbench.tables import COLUMNS, KEY, LONG_TABLES, study_tables, table_from_csv
 
 RUNS = records.run_records()
-TABLES = study_tables(RUNS, records.time_records(RUNS))
+MLP_RUNS = [record for record in RUNS if record["model"] == "mlp"]
+COSTS = {
+    "operations": records.operations_record(RUNS),
+    "cost": records.cost_record(RUNS),
+    "scaling": records.scaling_record(),
+}
+TABLES = study_tables(RUNS, **COSTS)
+EMPTY = study_tables([])
 
 
 def of(table: str, model: str, method: str, tables: dict[str, pd.DataFrame] = TABLES) -> pd.DataFrame:
@@ -22,17 +31,52 @@ def of(table: str, model: str, method: str, tables: dict[str, pd.DataFrame] = TA
     return rows[(rows["model"] == model) & (rows["method"] == method)].reset_index(drop=True)
 
 
-@pytest.mark.parametrize("tables", [TABLES, study_tables(RUNS), study_tables([])])
-def test_tables_have_exactly_the_described_columns(tables: dict[str, pd.DataFrame]) -> None:
+ONE_METHOD = records.run_records(methods=("backprop",), num_seeds=1)[:1]
+LACKING: dict[str, tuple[list[records.Record], dict[str, records.Record]]] = {
+    "nothing": (RUNS, COSTS),
+    "everything": ([], {}),
+    "costs": (MLP_RUNS, {}),
+    "runs": ([], COSTS),
+    "a second method and seed": (ONE_METHOD, {"operations": records.operations_record(ONE_METHOD)}),
+    "cost of some methods": (MLP_RUNS, {"cost": records.cost_record(MLP_RUNS, without=METHODS[1:])}),
+    "a baseline and a second round": (
+        MLP_RUNS,
+        {"cost": records.cost_record(MLP_RUNS, without=METHODS[:1], rounds=1)},
+    ),
+    "nothing, not even a GPU": (
+        MLP_RUNS,
+        {
+            "cost": records.cost_record(MLP_RUNS, cuda=True),
+            "scaling": records.scaling_record(cuda=True),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("lacking", LACKING)
+def test_tables_have_exactly_the_described_columns_of_the_same_types_whatever_is_lacking(
+    lacking: str,
+) -> None:
+    runs, costs = LACKING[lacking]
+    tables = study_tables(runs, **costs)
     assert {name: list(table.columns) for name, table in tables.items()} == {
         name: list(columns) for name, columns in COLUMNS.items()
     }
+    for name, table in tables.items():
+        pd.testing.assert_series_equal(table.dtypes, EMPTY[name].dtypes)
     assert set(tables) >= LONG_TABLES
     assert all(text for columns in COLUMNS.values() for text in columns.values())
 
 
 def test_the_order_of_records_changes_nothing() -> None:
-    backwards = study_tables(RUNS[::-1], records.time_records(RUNS)[::-1])
+    costs = copy.deepcopy(COSTS)
+    for record, name in (("operations", "cells"), ("cost", "experiments"), ("scaling", "ladders")):
+        costs[record][name].reverse()
+    costs["scaling"]["ladders"][0]["points"].reverse()
+    for experiment in costs["cost"]["experiments"]:
+        experiment["times"].reverse()
+        experiment["methods"] = dict(reversed(experiment["methods"].items()))
+    backwards = study_tables(RUNS[::-1], **costs)
     for name, table in TABLES.items():
         pd.testing.assert_frame_equal(table, backwards[name])
 
@@ -40,7 +84,12 @@ def test_the_order_of_records_changes_nothing() -> None:
 @pytest.mark.parametrize("methods", [("backprop", "NA"), ("", 'a,"b\nお')])
 def test_tables_come_back_from_their_csv_as_they_were(methods: tuple[str, ...]) -> None:
     runs = records.run_records(methods=methods)
-    for tables in (study_tables(runs, records.time_records(runs)), study_tables([])):
+    costs = {
+        "operations": records.operations_record(runs),
+        "cost": records.cost_record(runs, rounds=2),
+        "scaling": records.scaling_record(),
+    }
+    for tables in (study_tables(runs, **costs), study_tables(runs[:2]), EMPTY):
         for name, table in tables.items():
             text = io.StringIO(table.to_csv(index=False))
             pd.testing.assert_frame_equal(table_from_csv(name, text), table, check_exact=True)
@@ -52,6 +101,12 @@ def test_a_csv_that_is_no_such_table_is_refused(text: str) -> None:
         table_from_csv("runs", io.StringIO(text))
 
 
+def test_a_csv_with_another_word_where_yes_or_no_belongs_is_refused() -> None:
+    text = TABLES["measurements"].to_csv(index=False).replace("False", "perhaps")
+    with pytest.raises(ResultError, match="table measurements"):
+        table_from_csv("measurements", io.StringIO(text))
+
+
 @pytest.mark.parametrize("name", sorted(LONG_TABLES))
 def test_long_tables_can_be_parquet(name: str) -> None:
     stream = io.BytesIO()
@@ -59,9 +114,11 @@ def test_long_tables_can_be_parquet(name: str) -> None:
     assert len(pd.read_parquet(stream)) == len(TABLES[name])
 
 
-def test_the_true_name_of_the_data_stands_in_every_row() -> None:
-    for table in TABLES.values():
-        assert set(table["data"]) == {"penguins", "digits"}
+def test_the_true_name_of_the_data_stands_in_every_row_of_an_experiment() -> None:
+    told = [table for table in TABLES.values() if "data" in table]
+    assert len(told) == 13
+    for table in told:
+        assert set(table["data"]) - {""} == {"penguins", "digits"}
         assert set(table["dataset"][table["data"] == "digits"]) == {"kmnist_t10k"}
 
 
@@ -149,19 +206,80 @@ def test_misclassified_examples_say_by_how_many_of_the_runs_that_tested_them() -
     assert missed["wrong"].is_monotonic_decreasing
 
 
-def test_seconds_on_a_curve_are_steps_times_the_median_timed_step() -> None:
-    curve = of("curves", "mlp", "backprop")
-    # timed at 1.0 and 1.1 ms a step
-    assert curve["time_s"].to_numpy() == pytest.approx(curve["step"].to_numpy() * 0.00105)
-    assert of("curves", "mlp", "backprop", study_tables(RUNS))["time_s"].isna().all()
+def test_seconds_and_operations_on_a_curve_are_steps_times_those_of_a_step() -> None:
+    curve = of("curves", "mlp", "forward_gradient")
+    steps = curve["step"].to_numpy()
+    assert curve["time_s"].to_numpy() == pytest.approx(steps * 2.0e-3, rel=0.01)
+    assert curve["operations"].to_list() == (steps * 3_000 * 131).tolist()
+    bare = of("curves", "mlp", "forward_gradient", study_tables(MLP_RUNS))
+    assert bare[["time_s", "operations"]].isna().all(axis=None)
 
 
-def test_a_timed_run_that_ends_elsewhere_than_the_study_is_told() -> None:
-    timings = records.time_records(RUNS)
-    timings[0]["runs"][0]["final_train_loss"] += 1e-12
-    times = study_tables(RUNS, timings)["times"]
-    assert (~times["identical"]).sum() == 1
-    assert TABLES["times"]["identical"].all()  # a diverged one too
+def test_time_to_target_is_the_median_of_steps_times_the_median_step() -> None:
+    cell = of("summary", "mlp", "backprop").iloc[0]
+    # 20, 30, …, 70 steps of 1 ms
+    assert cell["step_time_s"] == pytest.approx(1e-3, rel=0.01)
+    assert cell["time_to_target_s"] == 45 * cell["step_time_s"]
+    assert cell["time_to_target_low"] < 0.035
+    assert cell["time_to_target_high"] > 0.055
+    assert cell["operations"] == 3_000 * 131
+
+
+def test_time_to_target_has_no_interval_once_a_run_misses_and_is_infinite_once_half_do() -> None:
+    missed = of("summary", "cnn", "forward_gradient").iloc[0]
+    assert missed["time_to_target_s"] == 245 * missed["step_time_s"]
+    assert math.isnan(missed["time_to_target_low"])
+    assert math.isnan(missed["time_to_target_high"])
+    runs = copy.deepcopy(RUNS)
+    for record in runs:
+        record["runs"] = [records.missed(run) if run["seed"] >= 3 else run for run in record["runs"]]
+    cost = records.cost_record(runs, rounds=2)
+    summary = study_tables(runs, cost=cost)["summary"]
+    assert (summary["time_to_target_s"] == math.inf).all()
+    assert summary["time_to_target_low"].isna().all()
+
+
+def test_noise_of_the_timing_widens_the_interval_of_the_time_to_target() -> None:
+    def width(noise: float) -> float:
+        tables = study_tables(MLP_RUNS, cost=records.cost_record(MLP_RUNS, noise=noise))
+        cell = of("summary", "mlp", "forward_gradient", tables).iloc[0]
+        return float((cell["time_to_target_high"] - cell["time_to_target_low"]) / cell["time_to_target_s"])
+
+    assert width(0.5) > 1.2 * width(0.001)
+
+
+def test_times_to_target_are_compared_by_steps_of_each_seed_and_step_times_of_each_round() -> None:
+    rows = of("comparisons", "mlp", "forward_gradient").set_index("metric")
+    steps, time = rows.loc["steps_to_target"], rows.loc["time_to_target_s"]
+    # twice the time a step
+    assert time["mean"] == pytest.approx(2 * steps["mean"], rel=0.01)
+    assert [time["low"], time["high"]] == pytest.approx([2 * steps["low"], 2 * steps["high"]], rel=0.05)
+    assert (time["scale"], time["pairs"], time["unpaired"]) == ("ratio", 6, 0)
+    assert (time["p_value"], time["verdict"]) == (pytest.approx(2 / 64), "worse")
+
+
+def test_fewer_seconds_to_the_target_are_better_though_they_take_more_steps() -> None:
+    cost = records.cost_record(MLP_RUNS, times={"forward_gradient": 0.05e-3})
+    rows = of("comparisons", "mlp", "forward_gradient", study_tables(MLP_RUNS, cost=cost)).set_index("metric")
+    assert rows.loc["steps_to_target", "verdict"] == "worse"
+    assert rows.loc["time_to_target_s", "mean"] == pytest.approx(0.05 * 5.418, rel=0.01)
+    assert rows.loc["time_to_target_s", "verdict"] == "better"
+
+
+@pytest.mark.parametrize("costs", [{}, {"cost": records.cost_record(MLP_RUNS, without=("backprop",))}])
+def test_nothing_is_said_of_times_to_target_unless_both_steps_were_timed(costs: dict[str, Any]) -> None:
+    rows = of("comparisons", "mlp", "forward_gradient", study_tables(MLP_RUNS, **costs)).set_index("metric")
+    time = rows.loc["time_to_target_s"]
+    assert (time["pairs"], time["unpaired"], time["verdict"]) == (0, 6, "not resolved")
+    assert time[["mean", "low", "high"]].isna().all()
+
+
+def test_times_to_target_are_those_of_the_processor_that_training_ran_on() -> None:
+    cost = records.cost_record(MLP_RUNS, cuda=True)
+    cost["experiments"].reverse()
+    assert of("summary", "mlp", "backprop", study_tables(MLP_RUNS, cost=cost))["step_time_s"][
+        0
+    ] == pytest.approx(1e-3, rel=0.01)
 
 
 def test_a_seed_in_two_records_is_refused() -> None:
@@ -177,4 +295,5 @@ def test_records_of_one_cell_made_with_different_settings_are_refused() -> None:
 
 
 def test_tables_name_their_cell_first() -> None:
-    assert all(tuple(columns)[:4] == KEY for columns in COLUMNS.values())
+    others = {name for name, columns in COLUMNS.items() if tuple(columns)[:4] != KEY}
+    assert others == {"ladder", "exponents", "measurements"}

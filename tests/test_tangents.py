@@ -69,3 +69,32 @@ def test_tangents_take_shape_and_dtype_of_the_parameters(distribution: str, dtyp
     tangents = draw_tangents(distribution, like=like, num_tangents=7, generator=generator)
     assert {name: value.shape for name, value in tangents.items()} == {"weight": (7, 3, 5), "bias": (7, 3)}
     assert flattened(tangents).dtype == dtype
+
+
+@pytest.mark.parametrize("distribution", TANGENTS)
+def test_tangents_are_handed_to_the_device_of_the_parameters(distribution: str) -> None:
+    like = {name: value.to("meta") for name, value in LIKE.items()}
+    generator = torch.Generator().manual_seed(0)
+    tangents = draw_tangents(distribution, like=like, num_tangents=2, generator=generator)
+    assert {value.device.type for value in tangents.values()} == {"meta"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("distribution", TANGENTS)
+def test_a_gpus_generator_draws_there(distribution: str) -> None:
+    like = {name: value.cuda() for name, value in LIKE.items()}
+    state = torch.get_rng_state()
+    first, second = (
+        flattened(
+            draw_tangents(
+                distribution,
+                like=like,
+                num_tangents=2,
+                generator=torch.Generator("cuda").manual_seed(seed),
+            )
+        )
+        for seed in (0, 1)
+    )
+    assert first.device.type == "cuda"
+    assert not torch.equal(first, second)
+    assert torch.equal(state, torch.get_rng_state())

@@ -10,7 +10,6 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import fgbench.training
-from fgbench.cost import timed_run, warm_up
 from fgbench.errors import ConfigError
 from fgbench.metrics import loss_and_accuracy
 from fgbench.seeding import derived_seed, generator
@@ -175,20 +174,6 @@ def test_a_record_is_seen_when_it_is_made() -> None:
 def test_a_batch_larger_than_the_training_part_is_refused_with_both_numbers() -> None:
     with pytest.raises(ConfigError, match="batch_size: 46 is more than the 45 examples"):
         trained(replace(BACKPROP, batch_size=46))
-
-
-def test_timing_a_run_changes_none_of_its_bits_and_counts_steps_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a clock that moves by one second a look, each stretch of steps between two records is one second."""
-    ticks = iter(range(10_000))
-    monkeypatch.setattr("fgbench.cost.perf_counter", lambda: float(next(ticks)))
-    run, seconds = timed_run(two_clouds(), FORWARD, num_classes=2, seed=0, watch=lambda record: None)
-    assert run == trained(FORWARD)
-    assert seconds == len(run.curve) - 1
-
-
-def test_warming_up_leaves_no_trace() -> None:
-    warm_up(two_clouds(), FORWARD, num_classes=2, seed=0)
-    assert trained(FORWARD) == trained(FORWARD)
 
 
 def test_seeds_and_purposes_give_independent_generators() -> None:

@@ -1,4 +1,4 @@
-"""A study reproduces a reference bit by bit, within tolerance, or not: told for each run, with both numbers."""
+"""A study reproduces a reference bit by bit, within tolerance, or not: told for each run and count, in numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support import skip_or_fail
 from fgbench.errors import ResultError
 from fgbench.numerics import can_be_pinned
 from fgbench.provenance import MAKER
-from fgbench.results import read_study, study_sha256
+from fgbench.results import cell_name, read_study, study_sha256
 from fgbench.storage import read_json, write_json
 from fgbench.types import Json
 from fgbench.verification import (
@@ -35,6 +35,7 @@ from fgbench.verification import (
     exit_status,
     loss_tolerance,
     reference_of,
+    require_reference,
     verification,
 )
 
@@ -52,42 +53,83 @@ CELLS = (REACHED, MISSED, DIVERGED, OTHER)
 ROUNDING = 2.0**-23
 
 
+def count(cell: str, operations: int) -> Json:
+    """What `operations.json` holds of a cell's step."""
+    dataset, model, method = cell.split("/")
+    forward = method == "forward pass"
+    return {
+        "dataset": dataset,
+        "data": dataset,
+        "model": model,
+        "method": method,
+        "settings": {
+            "model": {"name": model},
+            "estimator": None if forward else {"name": method},
+            "tangents": None,
+            "num_tangents": None,
+            "optimizer": None if forward else {"name": "sgd", "momentum": 0},
+            "batch_size": 20,
+            "input_shape": [4],
+            "num_classes": 3,
+        },
+        "operations": operations,
+    }
+
+
+BARE, BESIDE = "iris/logistic_regression/forward pass", "digits/mlp/checkpointed_backprop"
+COUNTS = [count(cell, 2**53 + place) for place, cell in enumerate((BARE, *CELLS, BESIDE))]
+"""Of a bare forward pass, of what is trained and of what is measured only: next to each other, and beyond floats."""
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three independent runs of one study, the last with its seeds in other chunks, and a reference of two."""
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three independent runs of one study, the last with its seeds in other chunks."""
     folder = tmp_path_factory.mktemp("verification")
     for name, changes in (("first", {}), ("again", {}), ("chunked", {"seeds_per_job": 3})):
         trained_study(folder / name, **CHANGES, **changes)
-    assert fgbench(f"reference {folder}/first {folder}/again --output {folder}/reference.json") == 0
     return folder
 
 
 @pytest.fixture(scope="module")
-def kept(folder: Path) -> tuple[list[Json], Json]:
-    """The first study's records, and their reference."""
-    return read_study(folder / "first")[1], read_json(folder / "reference.json")
+def folder(trained: Path) -> Path:
+    """The three runs, and a reference that the command made of two."""
+    assert fgbench(f"reference {trained}/first {trained}/again --output {trained}/reference.json") == 0
+    return trained
+
+
+@pytest.fixture(scope="module")
+def kept(trained: Path) -> tuple[list[Json], Json]:
+    """The first study's records, and the reference that they make with `COUNTS`."""
+    records, again = read_study(trained / "first")[1], read_study(trained / "again")[1]
+    made = {"command": "fgbench reference", "finished": "2026", "config_sha256": "12" * 32}
+    return records, agreed_reference(("first", records, COUNTS), ("again", again, COUNTS), made)
 
 
 class Study:
-    """Records that a test may change; their cells by name, their runs by seed."""
+    """Records and counts that a test may change; their cells by name, their runs by seed."""
 
-    def __init__(self, records: list[Json]) -> None:
+    def __init__(self, records: list[Json], counts: list[Json] = COUNTS) -> None:
         self.records = copy.deepcopy(records)
+        self.counts = copy.deepcopy(counts)
 
     def of(self, cell: str) -> list[Json]:
-        return [
-            record
-            for record in self.records
-            if f"{record['dataset']}/{record['model']}/{record['method']}" == cell
-        ]
+        return [record for record in self.records if cell_name(record) == cell]
 
     def run(self, cell: str, seed: int = 0) -> Json:
         [run] = [run for record in self.of(cell) for run in record["runs"] if run["seed"] == seed]
         assert isinstance(run, dict)
         return run
 
+    def count(self, cell: str) -> Json:
+        [one] = [one for one in self.counts if cell_name(one) == cell]
+        return one
+
     def verified(self, *references: Json) -> Json:
-        return verification(self.records, {f"reference {n}": one for n, one in enumerate(references, 1)})
+        named = {f"reference {n}": one for n, one in enumerate(references, 1)}
+        return verification(self.records, self.counts, named)
+
+    def reference(self) -> Json:
+        return reference_of(self.records, self.counts, {})
 
 
 @pytest.fixture
@@ -101,7 +143,7 @@ def reference(kept: tuple[list[Json], Json]) -> Json:
 
 
 def cell_of(found: Json, cell: str) -> Json:
-    [one] = [one for one in found["cells"] if f"{one['dataset']}/{one['model']}/{one['method']}" == cell]
+    [one] = [one for one in found["cells"] if cell_name(one) == cell]
     return dict(one)
 
 
@@ -144,8 +186,8 @@ def test_the_study_has_every_way_to_end(study: Study) -> None:
 # Identical
 
 
-def test_an_independent_run_of_the_same_study_is_identical(folder: Path, reference: Json) -> None:
-    found = Study(read_study(folder / "again")[1]).verified(reference)
+def test_an_independent_run_of_the_same_study_is_identical(trained: Path, reference: Json) -> None:
+    found = Study(read_study(trained / "again")[1]).verified(reference)
     assert found["verdict"] == IDENTICAL
     assert found["runs"] == {IDENTICAL: 12, WITHIN: 0, DIFFERS: 0, NOT_COMPARABLE: 0}
     assert [cell["reference"] for cell in found["cells"]] == ["reference 1"] * 4
@@ -153,9 +195,8 @@ def test_an_independent_run_of_the_same_study_is_identical(folder: Path, referen
     assert found["absent"] == []
 
 
-def test_seeds_in_chunks_of_another_size_change_nothing(folder: Path, reference: Json) -> None:
-    _, chunked = read_study(folder / "chunked")
-    _, first = read_study(folder / "first")
+def test_seeds_in_chunks_of_another_size_change_nothing(trained: Path, reference: Json) -> None:
+    chunked, first = read_study(trained / "chunked")[1], read_study(trained / "first")[1]
     assert (len(chunked), len(first)) == (4, 8)
     found = Study(chunked).verified(reference)
     assert found["runs"][IDENTICAL] == 12
@@ -240,8 +281,8 @@ def test_what_made_a_run_plays_no_part(study: Study, reference: Json) -> None:
 
 def test_times_play_no_part(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = Path(shutil.copytree(folder / "first", tmp_path / "results"))
-    (results / "times").mkdir()
-    (results / "times" / "broken.json").write_text("{", encoding="utf-8")
+    for name in ("cost.json", "scaling.json"):
+        (results / name).write_text("{", encoding="utf-8")
     told = []
     for where in (folder / "first", results):
         capsys.readouterr()
@@ -281,7 +322,7 @@ def standing_still(study: Study) -> Json:
         for run in record["runs"]:
             losses = run["curve"]["train_loss"]
             run["curve"]["train_loss"] = [loss if loss is None else 0.9 for loss in losses]
-    return reference_of(study.records, {})
+    return study.reference()
 
 
 @pytest.mark.parametrize("name", ["train_loss", "validation_loss", "test_loss"])
@@ -329,7 +370,7 @@ def test_an_example_that_takes_the_other_side_of_a_kink_is_allowed_from_the_firs
     run = study.run(MISSED)
     run["curve"] = {name: values[:5] for name, values in run["curve"].items()}
     run["curve"] |= {"train_loss": losses, "step": [0, 10, 20, 30, 40]}
-    reference = reference_of(study.records, {})
+    reference = study.reference()
     tests = run["curve"]["test_loss"]
     before = list(tests)
     for place, step, part in ((1, 10, kinked), (4, 40, kinked), (0, 0, False)):
@@ -382,7 +423,7 @@ def test_two_accuracies_one_example_apart_are_so_however_their_difference_is_rou
     assert 49 / 50 - 48 / 50 > 1 / 50
     accuracies = study.run(MISSED)["curve"]["test_accuracy"]
     accuracies[-1] = 49 / 50
-    reference = reference_of(study.records, {})
+    reference = study.reference()
     accuracies[-1] = 48 / 50
     assert run_of(study.verified(reference), MISSED)["verdict"] == WITHIN
 
@@ -416,7 +457,7 @@ def test_after_many_steps_more_examples_may_be_classified_otherwise(study: Study
     standing_still(study)
     run = study.run(MISSED)
     run["steps"] = run["curve"]["step"][-1] = 500_000
-    long = reference_of(study.records, {})
+    long = study.reference()
     for num_flipped, verdict in ((2, WITHIN), (3, DIFFERS)):
         changed = Study(study.records)
         predicted = changed.run(MISSED)["predictions"]["predicted"]
@@ -454,7 +495,7 @@ def test_a_stop_one_record_off_is_within_tolerance_where_the_loss_lies_within_ro
     around_the_target(stopped, -3 * ROUNDING)
     cut(stopped.run(REACHED), 1)
     here, there = (stopped, went_on) if earlier else (went_on, stopped)
-    run = run_of(here.verified(reference_of(there.records, {})), REACHED)
+    run = run_of(here.verified(there.reference()), REACHED)
     assert run["verdict"] == WITHIN
     assert otherwise(run) == {"steps": WITHIN, "steps_to_target": WITHIN, "train_loss": WITHIN}
     assert quantity(run, "steps")["here"] == here.run(REACHED)["steps"]
@@ -469,7 +510,7 @@ def test_a_stop_one_record_off_differs_where_the_loss_does_not(study: Study, ear
     around_the_target(stopped, -0.05)
     cut(stopped.run(REACHED), 1)
     here, there = (stopped, went_on) if earlier else (went_on, stopped)
-    run = run_of(here.verified(reference_of(there.records, {})), REACHED)
+    run = run_of(here.verified(there.reference()), REACHED)
     assert (run["verdict"], quantity(run, "train_loss")["verdict"]) == (DIFFERS, DIFFERS)
 
 
@@ -547,7 +588,7 @@ from fgbench.splits import split_from_arrays
 from fgbench.storage import read_arrays
 from fgbench.training import Settings, train
 results = Path(sys.argv[1])
-_, records = read_study(results)
+_, records, _ = read_study(results)
 for record in records:
     arrays = {}
     for path in results.glob(f"splits/{record['dataset']}/*.npz"):
@@ -562,7 +603,7 @@ print(json.dumps(records))
 
 
 def test_training_with_the_kernels_of_another_processor_stays_within_tolerance(
-    folder: Path, reference: Json
+    trained: Path, reference: Json
 ) -> None:
     """Those that torch takes where there is no AVX2: what rounding really does, not what a test makes of it."""
     if not can_be_pinned():
@@ -571,14 +612,14 @@ def test_training_with_the_kernels_of_another_processor_stays_within_tolerance(
         )
     env = os.environ | {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
     ran = subprocess.run(
-        [sys.executable, "-c", OTHER_KERNELS, str(folder / "first")],
+        [sys.executable, "-c", OTHER_KERNELS, str(trained / "first")],
         env=env,
         capture_output=True,
         text=True,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    found = verification(json.loads(ran.stdout), {"reference": reference})
+    found = Study(json.loads(ran.stdout)).verified(reference)
     assert found["verdict"] == WITHIN
     assert found["runs"][DIFFERS] == found["runs"][NOT_COMPARABLE] == 0
     assert all(cell["reason"] is None for cell in found["cells"])
@@ -655,6 +696,13 @@ def test_without_a_reference_nothing_is_claimed(study: Study) -> None:
     found = study.verified()
     assert (found["verdict"], exit_status(found["verdict"])) == (NOT_VERIFIED, 2)
     assert found["runs"][NOT_COMPARABLE] == 12
+    assert found["operations"] == {
+        "verdict": NOT_VERIFIED,
+        "compared": 0,
+        "identical": 0,
+        "differing": [],
+        "not_comparable": [BARE, *CELLS, BESIDE],
+    }
     assert {cell["reason"] for cell in found["cells"]} == {"no reference was named"}
 
 
@@ -712,7 +760,7 @@ def test_every_reason_is_told_where_no_reference_can_be_compared(study: Study, r
     stand_ins = copy.deepcopy(reference)
     for cell in stand_ins["cells"]:
         cell["data"] = "another"
-    empty = {"made": {}, "cells": []}
+    empty = {"made": {}, "cells": [], "operations": []}
     reason = cell_of(study.verified(stand_ins, empty), MISSED)["reason"]
     assert reason == "reference 1 was made on another, this study on iris; reference 2 does not hold it"
 
@@ -723,6 +771,158 @@ def test_records_of_a_cell_that_do_not_belong_together_are_refused(study: Study,
         ResultError, match=rf"^{MISSED}: its records do not belong together: num_parameters is 16"
     ):
         study.verified(reference)
+
+
+# Operations
+
+
+def counted(found: Json) -> dict[str, Any]:
+    """The counts' part of a verdict, without what is empty."""
+    return {key: value for key, value in found["operations"].items() if value}
+
+
+IDENTICAL_COUNTS = {"verdict": IDENTICAL, "compared": 6, "identical": 6}
+
+
+def test_equal_counts_are_identical_in_whatever_order(study: Study, reference: Json) -> None:
+    assert counted(study.verified(reference)) == IDENTICAL_COUNTS
+    study.counts.reverse()
+    assert counted(study.verified(reference)) == IDENTICAL_COUNTS
+
+
+@pytest.mark.parametrize("cell", [BARE, MISSED, BESIDE])
+@pytest.mark.parametrize("off", [1, -1])
+def test_a_count_one_operation_off_makes_the_study_differ_though_every_run_is_identical(
+    study: Study, reference: Json, cell: str, off: int
+) -> None:
+    there = study.count(cell)["operations"]
+    study.count(cell)["operations"] = there + off
+    found = study.verified(reference)
+    assert (found["verdict"], exit_status(found["verdict"])) == (DIFFERS, 1)
+    assert found["runs"][IDENTICAL] == 12
+    assert counted(found) == {
+        "verdict": DIFFERS,
+        "compared": 6,
+        "identical": 5,
+        "differing": [{"cell": cell, "reference": "reference 1", "here": there + off, "there": there}],
+    }
+
+
+def test_a_count_that_differs_decides_whatever_the_runs_say(study: Study, reference: Json) -> None:
+    study.run(MISSED)["curve"]["test_loss"][0] += ROUNDING
+    assert study.verified(reference)["verdict"] == WITHIN
+    for record in study.records:
+        record["samples_sha256"] = "0" * 64
+    assert study.verified(reference)["verdict"] == NOT_COMPARABLE
+    study.count(OTHER)["operations"] += 1
+    assert study.verified(reference)["verdict"] == DIFFERS
+    reference["made"]["makers"][0]["versions"]["torch"] = "1.0"
+    [told] = study.verified(reference)[
+        "made_otherwise"
+    ]  # of the reference that only counts were compared with
+    assert told.startswith("reference 1: versions.torch is ")
+
+
+def test_equal_counts_make_no_study_comparable_whose_runs_are_not(study: Study, reference: Json) -> None:
+    reference["cells"] = []
+    found = study.verified(reference)
+    assert (found["verdict"], exit_status(found["verdict"])) == (NOT_COMPARABLE, 2)
+    assert counted(found) == IDENTICAL_COUNTS
+    assert found["made_otherwise"] == []
+
+
+def test_any_field_of_a_count_is_noticed(study: Study, reference: Json) -> None:
+    """By the least change; of the name asked for none is needed, where the data are the same."""
+    for place in leaves(study.count(MISSED)):
+        changed = Study(study.records)
+        put(changed.count(MISSED), place, another)
+        found = counted(changed.verified(reference))
+        if place == ("dataset",):
+            assert found == IDENTICAL_COUNTS
+        elif place == ("operations",):
+            assert found["differing"][0]["cell"] == MISSED
+        else:
+            assert (found["compared"], len(found["not_comparable"])) == (5, 1), place
+            assert "differing" not in found
+
+
+def test_a_step_that_no_reference_counted_is_no_harm(study: Study, reference: Json) -> None:
+    """A study may measure other methods than its reference did, more of them or fewer."""
+    study.counts += [count("digits/mlp/forward_gradient_64", 7)]
+    study.count(BESIDE)["settings"]["num_tangents"] = 4
+    reference["operations"] = [one for one in reference["operations"] if cell_name(one) != BARE]
+    found = study.verified(reference)
+    assert found["verdict"] == IDENTICAL
+    assert counted(found) == {
+        "verdict": IDENTICAL,
+        "compared": 4,
+        "identical": 4,
+        "not_comparable": [BARE, BESIDE, "digits/mlp/forward_gradient_64"],
+    }
+    study.counts = [study.count(MISSED)]
+    assert counted(study.verified(reference)) == {"verdict": IDENTICAL, "compared": 1, "identical": 1}
+
+
+def test_a_study_without_counts_has_nothing_to_say_of_them(study: Study, reference: Json) -> None:
+    study.counts = []
+    found = study.verified(reference)
+    assert found["verdict"] == IDENTICAL
+    assert counted(found) == {"verdict": NOT_COMPARABLE}
+
+
+def test_a_count_is_compared_with_the_first_reference_that_counted_the_same_step(
+    study: Study, reference: Json
+) -> None:
+    others, wrong, right = ({**reference, "operations": copy.deepcopy(COUNTS)} for _ in range(3))
+    for one in others["operations"]:
+        one["settings"]["batch_size"] = 21
+    for one in wrong["operations"]:
+        one["operations"] *= 2
+    found = study.verified(others, wrong, right)
+    assert {one["reference"] for one in found["operations"]["differing"]} == {"reference 2"}
+    assert len(found["operations"]["differing"]) == 6
+    assert counted(study.verified(others, right, wrong)) == IDENTICAL_COUNTS
+
+
+def test_counts_on_stand_in_data_are_compared_with_those_on_that_very_data(
+    study: Study, reference: Json
+) -> None:
+    """Whatever the config asked for; of two such, with those of the same name."""
+    study.count(OTHER)["dataset"] = "kmnist"
+    assert counted(study.verified(reference)) == IDENTICAL_COUNTS
+    named = {**study.count("kmnist/mlp/forward_gradient"), "operations": 7}
+    reference["operations"] += [named]
+    [found] = study.verified(reference)["operations"]["differing"]
+    assert (found["cell"], found["there"]) == ("kmnist/mlp/forward_gradient", 7)
+    named["settings"] = named["settings"] | {"batch_size": 21}
+    assert counted(study.verified(reference)) == IDENTICAL_COUNTS
+    study.count("kmnist/mlp/forward_gradient")["data"] = "kmnist"  # the data itself is another
+    assert study.verified(reference)["operations"]["not_comparable"] == ["kmnist/mlp/forward_gradient"]
+
+
+def test_a_reference_keeps_every_count_in_order(study: Study) -> None:
+    study.counts.reverse()
+    assert study.reference()["operations"] == sorted(COUNTS, key=cell_name)
+
+
+@pytest.mark.parametrize(
+    ("key", "without"),
+    [
+        ("operations", lambda reference: reference.pop("operations")),
+        ("settings", lambda reference: reference["operations"][-1].pop("settings")),
+    ],
+    ids=["one of an older version", "half a count"],
+)
+def test_a_reference_without_counts_is_refused(
+    reference: Json, key: str, without: Callable[[Json], object]
+) -> None:
+    require_reference(reference)
+    without(reference)
+    with pytest.raises(
+        ResultError,
+        match=f"^is no reference that this version of fgbench can read: '{key}' is missing$",
+    ):
+        require_reference(reference)
 
 
 # By hand
@@ -816,6 +1016,42 @@ def test_verify_exits_two_where_nothing_can_be_compared(
     assert "settings.batch_size is 10 instead of 20" in told
 
 
+def change_count(results: Path) -> Json:
+    """Change the first count as another step would have written it, hash and all; return it as it was."""
+    path = results / "operations.json"
+    counted = read_json(path)
+    before: Json = dict(counted["cells"][0])
+    counted["cells"][0]["operations"] += 1
+    write_json(path, counted)
+    return before
+
+
+def test_verify_by_hand_says_which_count_of_operations_differs(
+    folder: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    num_counts = len(read_json(results / "operations.json")["cells"])
+    before = change_count(results)
+    assert fgbench(f"verify {results} --against {folder}/reference.json") == 1
+    first, _, difference = capsys.readouterr().err.splitlines()
+    assert first == (
+        f"Does not reproduce the reference {folder}/reference.json: 12 of 12 runs identical. "
+        f"Counted operations: {num_counts - 1} of {num_counts} identical and 1 different."
+    )
+    there = before["operations"]
+    assert difference == (
+        f"  {cell_name(before)}: {there + 1:,} operations a step, {there:,} in {folder}/reference.json"
+    )
+
+
+def test_a_study_without_counts_is_not_verified_but_refused(
+    folder: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (results / "operations.json").unlink()
+    assert fgbench(f"verify {results} --against {folder}/reference.json") == 1
+    told = f"{results}: the study is not complete, 1 of 9 records are missing ({results}/operations.json …)"
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("change", [nothing, rounded, worse])
 def test_a_comparison_written_to_a_file_is_no_failure(
     folder: Path, results: Path, change: Callable[[Json], object]
@@ -831,7 +1067,7 @@ def test_the_summary_says_the_verdict_and_where_the_report_lies(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = tmp_path / "results"
-    trained_study(results, timed=True, **CHANGES)
+    trained_study(results, measured=True, **CHANGES)
     config = results / "config.yaml"
     text = re.sub(
         r"^results: .*$", f"results: {results}", config.read_text(encoding="utf-8"), flags=re.MULTILINE
@@ -922,11 +1158,34 @@ def test_runs_that_do_not_agree_in_every_bit_are_no_reference(
     assert not (tmp_path / "reference.json").exists()
 
 
-def test_studies_of_other_cells_settings_or_seeds_are_no_reference(
-    folder: Path, kept: tuple[list[Json], Json]
+def test_counts_that_do_not_agree_are_no_reference(
+    folder: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, records = read_study(folder / "first")
-    _, again = read_study(folder / "again")
+    before = change_count(results)
+    cell, there = cell_name(before), before["operations"]
+    assert fgbench(f"reference {folder}/first {results} --output {tmp_path}/reference.json") == 1
+    told = capsys.readouterr().err
+    complaint = f"{cell}, its step has {there + 1} operations instead of {there} "
+    assert f"{results} does not reproduce {folder}/first, so neither can be a reference: {complaint}" in told
+    assert not (tmp_path / "reference.json").exists()
+
+
+def test_a_reference_of_an_older_version_is_refused_with_a_way_out(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older = read_json(folder / "reference.json")
+    del older["operations"]
+    write_json(tmp_path / "older.json", older)
+    assert fgbench(f"verify {folder}/first --against {tmp_path}/older.json") == 1
+    told = capsys.readouterr().err
+    assert "is no reference that this version of fgbench can read: 'operations' is missing." in told
+    assert "Take it from the repository again, or make another: see `fgbench reference --help`." in told
+
+
+def test_studies_of_other_cells_settings_or_seeds_are_no_reference(
+    trained: Path, kept: tuple[list[Json], Json]
+) -> None:
+    records, again = read_study(trained / "first")[1], read_study(trained / "again")[1]
     fewer, slower, seeds = again[:4], copy.deepcopy(again), copy.deepcopy(again)
     for record in slower[:2]:
         record["settings"]["learning_rate"] = 0.25
@@ -937,19 +1196,49 @@ def test_studies_of_other_cells_settings_or_seeds_are_no_reference(
         (seeds, f"{REACHED}, other than in first, seeds is [0, 1] instead of [0, 1, 2]"),
     ):
         with pytest.raises(ResultError, match=re.escape(complaint)):
-            agreed_reference(("first", records), ("again", second), kept[1]["made"])
+            agreed_reference(("first", records, COUNTS), ("again", second, COUNTS), kept[1]["made"])
     with pytest.raises(ResultError, match=f"{DIVERGED}, again does not hold it"):
-        agreed_reference(("again", fewer), ("first", records), kept[1]["made"])
+        agreed_reference(("again", fewer, COUNTS), ("first", records, COUNTS), kept[1]["made"])
+
+
+def test_studies_of_other_counts_are_no_reference(trained: Path, kept: tuple[list[Json], Json]) -> None:
+    records, again = read_study(trained / "first")[1], read_study(trained / "again")[1]
+    other, settings = copy.deepcopy(COUNTS), copy.deepcopy(COUNTS)
+    other[-1]["operations"] = 7
+    settings[-1]["settings"]["batch_size"] = 21
+    for first, second, complaint in (
+        (COUNTS, other, f"{BESIDE}, its step has 7 operations instead of {COUNTS[-1]['operations']}"),
+        (COUNTS, settings, f"{BESIDE}, first holds no count of its step's operations"),
+        (COUNTS[:-1], COUNTS, f"{BESIDE}, first holds no count of its step's operations"),
+        (COUNTS, COUNTS[:-1], f"the count of {BESIDE}'s operations is missing"),
+    ):
+        with pytest.raises(
+            ResultError,
+            match=re.escape(f"again does not reproduce first, so neither can be a reference: {complaint} "),
+        ):
+            agreed_reference(("first", records, first), ("again", again, second), kept[1]["made"])
+    agreed_reference(("first", records, COUNTS), ("again", again, COUNTS[::-1]), kept[1]["made"])
 
 
 def test_a_reference_is_one_that_verify_accepts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    num_counts = len(read_json(folder / "first" / "operations.json")["cells"])
     for name in ("first", "again", "chunked"):
         assert fgbench(f"verify {folder}/{name} --against {folder}/reference.json") == 0
-        assert capsys.readouterr().err.startswith("Reproduces ")
+        [said] = capsys.readouterr().err.splitlines()
+        assert said == (
+            f"Reproduces the reference {folder}/reference.json: 12 of 12 runs identical. "
+            f"Counted operations: {num_counts} of {num_counts} identical."
+        )
 
 
-def test_a_reference_says_what_made_it(folder: Path, reference: Json) -> None:
-    made = reference["made"]
+def test_a_reference_holds_the_studys_counts(folder: Path) -> None:
+    counts = read_json(folder / "first" / "operations.json")["cells"]
+    assert len(counts) >= len(CELLS)
+    assert read_json(folder / "reference.json")["operations"] == sorted(counts, key=cell_name)
+
+
+def test_a_reference_says_what_made_it(folder: Path) -> None:
+    made = read_json(folder / "reference.json")["made"]
     assert made.keys() == {"command", "finished", "config_sha256", "makers", "data"}
     assert made["command"].startswith(f"fgbench reference {folder}/first {folder}/again ")
     [maker] = made["makers"]  # both runs and all their commands share one checkout and machine
@@ -964,6 +1253,9 @@ def test_the_same_runs_give_the_same_reference_but_for_what_made_it(folder: Path
     cells = [text.partition('\n "made": ')[0] for text in texts]
     assert cells[0] == cells[1]
     assert len(cells[0]) > 5000
+    counts = [text.partition('\n "operations": ')[2].partition('\n "sha256": ')[0] for text in texts]
+    assert counts[0] == counts[1]
+    assert len(counts[0]) > 1000
 
 
 def in_order(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -974,10 +1266,11 @@ def in_order(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def test_a_reference_is_laid_out_for_a_diff(
     folder: Path, kept: tuple[list[Json], Json], tmp_path: Path
 ) -> None:
-    """Keys and cells in order, a line for each list; one run that changes changes a few lines and no other."""
+    """Keys and cells in order, a line for each list; a run or a count that changes changes a few lines and no other."""
     text = (folder / "reference.json").read_text(encoding="utf-8")
     whole = json.loads(text, object_pairs_hook=in_order)
-    assert [f"{one['dataset']}/{one['model']}/{one['method']}" for one in whole["cells"]] == sorted(CELLS)
+    assert [cell_name(one) for one in whole["cells"]] == sorted(CELLS)
+    assert (names := [cell_name(one) for one in whole["operations"]]) == sorted(names)
     lists = re.findall(
         r'^ *"((?:train|validation|test)_(?:loss|accuracy)|step|predicted)": (.*?),?$',
         text,
@@ -985,19 +1278,20 @@ def test_a_reference_is_laid_out_for_a_diff(
     )
     assert len(lists) == 12 * 8
     assert all(isinstance(json.loads(values), list) for _, values in lists)
-    changed = Study(kept[0])
+    changed = Study(kept[0], whole["operations"])
     worse(changed.run(MISSED))
-    write_json(tmp_path / "changed.json", reference_of(changed.records, whole["made"]))
+    changed.counts[0]["operations"] += 1
+    write_json(tmp_path / "changed.json", reference_of(changed.records, changed.counts, whole["made"]))
     lines = text.splitlines(), (tmp_path / "changed.json").read_text(encoding="utf-8").splitlines()
     differing = [line.split(":")[0].strip() for line, other in zip(*lines, strict=True) if line != other]
-    assert sorted(differing) == ['"marks"', '"sha256"', '"sha256"', '"test_loss"']
+    assert sorted(differing) == ['"marks"', '"operations"', '"sha256"', '"sha256"', '"test_loss"']
 
 
 def test_a_reference_keeps_little_of_a_long_curve(study: Study) -> None:
     run = study.run(MISSED)
     steps = list(range(0, 20_010, 10))
     run["curve"] = {name: [0.5] * len(steps) for name in run["curve"]} | {"step": steps}
-    [cell] = reference_of(study.of(MISSED), {})["cells"]
+    [cell] = reference_of(study.of(MISSED), [], {})["cells"]
     kept = cell["runs"][0]
     assert kept["curve"]["step"] == [0, 2500, 5000, 7500, 10_000, 12_500, 15_000, 17_500, 19_990, 20_000]
     assert len(kept["marks"]) == 4 * len(steps)

@@ -9,13 +9,16 @@ import pytest
 
 from fgbench.wording import (
     address_text,
+    bytes_text,
     count_text,
     differences_text,
+    floor_text,
     interval_text,
     joined,
     number_text,
     percent_text,
     ratio_text,
+    seconds_interval_text,
     seconds_text,
 )
 
@@ -38,6 +41,44 @@ def test_a_mean_is_rounded_as_its_interval_allows() -> None:
 )
 def test_durations_carry_the_unit_that_fits(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "1.0 kB"), (994, "990 B"), (4096, "4.1 kB"), (999_500, "1.0 MB"), (5e12, "5,000 GB")],
+)
+def test_sizes_in_memory_carry_the_unit_that_fits(size: float, text: str) -> None:
+    assert bytes_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((1.0, 1.0, 1.0), "1.0× [1.0, 1.0]"),
+        ((1.0, 0.9996, 1.0004), "1.0000× [0.9996, 1.0004]"),
+        ((29.13, 28.8, 29.4), "29.1× [28.8, 29.4]"),
+        ((2.0, math.nan, math.nan), "2.0×"),
+        ((0.0, 0.0, 0.0), "0.000"),
+    ],
+)
+def test_a_ratio_has_the_digits_that_its_interval_tells_apart(numbers: tuple[float, ...], text: str) -> None:
+    assert ratio_text(*numbers) == text
+
+
+def test_a_noise_floor_shows_the_digit_above_one() -> None:
+    assert [floor_text(floor) for floor in (1.0, 1.00001, 1.31, 12.3)] == [
+        "1.0000×",
+        "1.0000×",
+        "1.31×",
+        "12.30×",
+    ]
+
+
+def test_a_durations_ends_stand_in_the_unit_of_its_middle() -> None:
+    assert seconds_interval_text(0.00099, 0.00095, 0.00102) == "990 [950, 1,020] µs"
+    assert seconds_interval_text(2.0, 1.99996, 2.00004) == "2.0000 [2.0000, 2.0000] s"
+    assert seconds_interval_text(math.inf, math.nan, math.nan) == "∞"
+    assert seconds_interval_text(0.1, 0.1, 0.1) == "100 ms"
 
 
 def test_what_cannot_be_known_has_a_sign_of_its_own() -> None:

@@ -8,23 +8,33 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from checkout import Checkout, tiny_study
+from test_same_bits import whole
+
+from fgbench.numerics import PINS, can_be_pinned
+from fgbench.storage import read_json
 
 DEAD_PROXY = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout in which the tiny study has been run."""
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, str]:
+    """A checkout in which the tiny study has been run, and what was printed then."""
     checkout = Checkout(tmp_path_factory.mktemp("study") / "checkout")
     printed = checkout.run(tiny_study())
     assert checkout.status == 0, printed
-    return checkout
+    return checkout, printed
+
+
+@pytest.fixture(scope="module")
+def done(first_run: tuple[Checkout, str]) -> Checkout:
+    """The checkout alone."""
+    return first_run[0]
 
 
 def test_the_study_trains_the_six_at_every_seed_and_renders_a_report(done: Checkout) -> None:
@@ -46,8 +56,8 @@ def test_every_job_wrote_a_log(done: Checkout) -> None:
     logs = [
         path.relative_to(done.folder / "results/logs") for path in done.folder.glob("results/logs/**/*.log")
     ]
-    jobs = 2 + 4 + 12 + 6 + 1 + 1 + 1
-    assert len(logs) == jobs
+    jobs = {"data": 2, "split": 4, "train": 12, "operations": 1, "cost": 1, "scaling": 1}
+    assert len(logs) == sum(jobs.values()) + len({"tables", "verify", "report"})
     assert "seed 0: not_reached after 20 steps" in (
         done.folder / "results/logs/runs/iris/mlp/backprop/0.log"
     ).read_text(encoding="utf-8")
@@ -68,7 +78,56 @@ def test_runs_of_one_seed_share_their_test_examples(done: Checkout) -> None:
     assert len({next(iter(ids)) for (name, _), ids in tested.items() if name == "iris"}) == 3
 
 
-TRAINED = {"train": 12, "time": 6, "tables": 1, "verify": 1, "report": 1, "all": 1}
+MEASURING = ("cost", "scaling")
+
+
+def at_work(printed: str) -> Iterator[tuple[str, set[str]]]:
+    """Yield each job that was started with those that were at work just then, all by rule and number."""
+    working: set[str] = set()
+    begun = r"^(?:local)?rule (?P<rule>\w+):\n(?:    .*\n)*?    jobid: (?P<begun>\d+)$"
+    ended = r"^Finished jobid: (?P<ended>\d+) \(Rule: (?P<of>\w+)\)$"
+    for event in re.finditer(f"{begun}|{ended}", printed, flags=re.MULTILINE):
+        if event["begun"]:
+            yield f"{event['rule']} {event['begun']}", set(working)
+            working.add(f"{event['rule']} {event['begun']}")
+        else:
+            working.remove(f"{event['of']} {event['ended']}")
+
+
+def test_beside_a_job_that_measures_no_other_runs(first_run: tuple[Checkout, str]) -> None:
+    started = list(at_work(first_run[1]))
+    rules = [job.split()[0] for job, _ in started]
+    assert [rules.count(rule) for rule in ("train", "operations", "cost", "scaling")] == [12, 1, 1, 1]
+    for job, beside in started:
+        assert not beside or job.split()[0] not in MEASURING, f"{job} beside {beside}"
+        assert not [other for other in beside if other.split()[0] in MEASURING], f"{job} beside {beside}"
+    assert any(len(beside) > 1 for job, beside in started if job.startswith("train"))
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+@pytest.mark.parametrize("rule", MEASURING)
+def test_a_job_that_measures_takes_all_cores_and_the_machine(done: Checkout, rule: str, cores: int) -> None:
+    printed = done.run(tiny_study(), "--dry-run", "--forcerun", rule, cores=cores)
+    assert done.status == 0, printed
+    job = re.search(rf"^rule {rule}:\n((?:    .*\n)*)", printed, flags=re.MULTILINE)
+    assert job
+    assert re.search(r"^    resources: .*machine=1\b", job[1], flags=re.MULTILINE)
+    assert cores == 1 or f"    threads: {cores}\n" in job[1]
+
+
+def test_what_was_measured_is_native_and_what_was_counted_is_pinned(done: Checkout) -> None:
+    results = done.folder / "results"
+    pins = {
+        rule: json.loads((results / f"{rule}.json").read_text("utf-8"))["provenance"]["pins"]
+        for rule in ("operations", *MEASURING)
+    }
+    assert pins == {"operations": PINS if can_be_pinned() else {}, "cost": {}, "scaling": {}}
+
+
+TOLD = {"tables": 1, "report": 1, "all": 1}
+VERIFIED = {"verify": 1, **TOLD}
+COUNTED = {"operations": 1, "cost": 1, **VERIFIED}
+TRAINED = {"train": 12, **VERIFIED}
 
 
 def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
@@ -83,17 +142,27 @@ def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         pytest.param(lambda study: None, {}, id="nothing"),
         pytest.param(
             lambda study: study["methods"]["backprop"]["learning_rate"].update({"iris/mlp": 0.5}),
-            {"train": 2, "time": 1, "tables": 1, "verify": 1, "report": 1, "all": 1},
-            id="one cell's rate",
+            {"train": 2, **VERIFIED},
+            id="one cell's rate: nothing is counted or measured again",
         ),
         pytest.param(
             lambda study: study["experiments"][0].update(batch_size=25),
-            {"train": 4, "time": 2, "tables": 1, "verify": 1, "report": 1, "all": 1},
+            {"train": 4, **COUNTED},
             id="an experiment's batch size",
         ),
         pytest.param(
+            lambda study: study["experiments"][0].update(optimizer={"name": "sgd", "momentum": 0.5}),
+            {"train": 4, **COUNTED},
+            id="an experiment's optimizer",
+        ),
+        pytest.param(
+            lambda study: study["experiments"][0].update(max_steps=19),
+            {"train": 4, **VERIFIED},
+            id="an experiment's steps: none of them costs otherwise",
+        ),
+        pytest.param(
             lambda study: study["seeds"].append(3),
-            {"split": 2, "train": 6, "tables": 1, "verify": 1, "report": 1, "all": 1},
+            {"split": 2, "train": 6, **VERIFIED},
             id="a seed: its chunk alone",
         ),
         pytest.param(
@@ -105,38 +174,72 @@ def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
                     "learning_rate": 0.1,
                 }
             ),
-            {"train": 6, "time": 3, "tables": 1, "verify": 1, "report": 1, "all": 1},
+            {"train": 6, **COUNTED},
             id="a method more",
         ),
         pytest.param(
+            lambda study: study["methods"]["forward_gradient"].update(num_tangents=2),
+            {"train": 6, "scaling": 1, **COUNTED},
+            id="a method that is on the ladder too",
+        ),
+        pytest.param(
             lambda study: study["models"].update(mlp={"hidden_widths": [4]}),
-            {"train": 4, "time": 2, "tables": 1, "verify": 1, "report": 1, "all": 1},
+            {"train": 4, **COUNTED},
             id="a model's width",
         ),
         pytest.param(
+            lambda study: study["cost"]["methods"].update(more={"estimator": "checkpointed_backprop"}),
+            COUNTED,
+            id="a method that is only measured",
+        ),
+        pytest.param(
+            lambda study: study["cost"].update(rounds=3),
+            {"cost": 1, **TOLD},
+            id="rounds: nothing is counted again",
+        ),
+        pytest.param(
+            lambda study: study["cost"].update(block_s=0.0002),
+            {"cost": 1, "scaling": 1, **TOLD},
+            id="the length of a block",
+        ),
+        pytest.param(
+            lambda study: study["cost"]["ladder"].update(depth=[1, 2, 3]),
+            {"scaling": 1, **TOLD},
+            id="a size on the ladder",
+        ),
+        pytest.param(
+            lambda study: study["cost"]["ladder"].update(methods=["backprop"]),
+            {"scaling": 1, **TOLD},
+            id="a method less on the ladder",
+        ),
+        pytest.param(
             lambda study: study["datasets"].update(kmnist={"num_train": 1000, "num_test": 10}),
-            {"tables": 1, "report": 1, "all": 1},
+            TOLD,
             id="a data set nobody uses: only the provenance and the report, which show the config",
         ),
     ],
 )
 def test_a_changed_config_reruns_what_depends_on_it(done: Checkout, change, expected: dict[str, int]) -> None:
-    due = done.due(changed(change))
-    # A time job reads its seeds' splits; which of them are remade counts, not that they might be.
-    assert due == expected
+    assert done.due(changed(change)) == expected
 
 
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
         ("report.py", {"report": 1, "all": 1}),
-        ("tables.py", {"tables": 1, "verify": 1, "report": 1, "all": 1}),
+        ("cost_report.py", {"report": 1, "all": 1}),
+        ("tables.py", VERIFIED),
+        ("cost_tables.py", VERIFIED),
         ("verification.py", {"verify": 1, "report": 1, "all": 1}),
-        ("cost.py", {"time": 6, "tables": 1, "report": 1, "all": 1}),
-        ("estimators.py", TRAINED),
-        ("splits.py", {"split": 4, **TRAINED}),
-        ("datasets/files.py", {"data": 2, "split": 4, **TRAINED}),
+        ("cost/timing.py", {"cost": 1, "scaling": 1, **TOLD}),
+        ("cost/operations.py", {"operations": 1, **VERIFIED}),
+        ("cost/steps.py", {"scaling": 1, **COUNTED}),
+        ("estimators.py", {"scaling": 1, **COUNTED, **TRAINED}),
+        ("training.py", TRAINED),
+        ("splits.py", {"split": 4, **COUNTED, **TRAINED}),
+        ("datasets/files.py", {"data": 2, "split": 4, **COUNTED, **TRAINED}),
         ("progress.py", TRAINED),
+        ("terminal.py", {}),
         ("pins.py", {}),
     ],
 )
@@ -151,6 +254,63 @@ def test_an_edited_module_reruns_what_runs_it_and_a_touch_or_a_revert_nothing(
     finally:
         path.write_text(text, encoding="utf-8")
     assert done.due(tiny_study()) == {}
+
+
+REMOVED = {
+    "operations": {"operations": 1, **VERIFIED},
+    "cost": {"cost": 1, **TOLD},
+    "scaling": {"scaling": 1, **TOLD},
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), REMOVED.items(), ids=REMOVED)
+def test_what_was_counted_or_measured_is_made_again_where_it_was_removed(
+    done: Checkout, tmp_path: Path, name: str, expected: dict[str, int]
+) -> None:
+    path = done.folder / f"results/{name}.json"
+    kept = path.rename(tmp_path / path.name)
+    try:
+        assert done.due(tiny_study()) == expected
+    finally:
+        kept.rename(path)
+    assert done.due(tiny_study()) == {}
+
+
+def test_on_one_core_a_study_is_made_and_what_was_removed_of_it_is_made_again(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path / "checkout")
+    study = tiny_study() | {"seeds": [0], "experiments": tiny_study()["experiments"][:1]}
+    printed = checkout.run(study, cores=1)
+    assert checkout.status == 0, printed
+    results = checkout.folder / "results"
+    counted = read_json(results / "operations.json")["cells"]
+    for name in ("operations.json", *(f"{rule}.json" for rule in MEASURING), "report.html"):
+        (results / name).unlink()
+    printed = checkout.run(study, cores=1)
+    assert checkout.status == 0, printed
+    assert not {"train", "split", "data"} & set(re.findall(r"^rule (\w+):$", printed, flags=re.MULTILINE))
+    assert read_json(results / "operations.json")["cells"] == counted
+    assert (results / "report.html").exists()
+
+
+def test_an_interrupted_measurement_leaves_nothing_and_is_made_anew(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path / "checkout")
+    study = tiny_study() | {"seeds": [0], "experiments": tiny_study()["experiments"][:1]}
+    study["cost"]["rounds"] = 10**6
+    process = checkout.start(study)
+    results, deadline = checkout.folder / "results", time.monotonic() + 120
+    log = results / "logs/cost.log"
+    while time.monotonic() < deadline and not (log.exists() and " rounds" in log.read_text("utf-8")):
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode != 0, printed
+    assert "Traceback" not in printed
+    assert not (results / "cost.json").exists()
+    study["cost"]["rounds"] = 2
+    printed = checkout.run(study)
+    assert checkout.status == 0, printed
+    experiment, *_ = read_json(results / "cost.json")["experiments"]
+    assert {len(timed["step_time_s"]) for timed in experiment["times"]} == {2}
 
 
 def test_data_that_was_had_is_not_fetched_again_for_another_mirror(done: Checkout) -> None:
@@ -246,7 +406,8 @@ def test_an_interrupted_study_leaves_nothing_half_written_and_goes_on(tmp_path: 
     assert process.returncode != 0, printed
     assert "Traceback" not in printed
     results = checkout.folder / "results"
-    assert not list(results.glob("runs/**/*.json")) + list(results.glob("times/**/*.json"))
+    assert not list(results.glob("runs/**/*.json"))
+    list(whole(results))
     assert not [
         path for path in results.rglob(".*") if path.name not in {".snakemake_timestamp", ".study.json"}
     ]

@@ -1,17 +1,33 @@
-# The seconds of a cell's runs, each measured with the whole machine to itself.
+# What a step costs: counted anywhere, timed with the whole machine to itself. No job here waits for a training.
 
 
-rule time:
+rule operations:
     input:
-        splits=lambda wildcards: [
-            RESULTS / f"splits/{wildcards.dataset}/{chunk}.npz"
-            for chunk in chunks(CONFIG, CONFIG["timed_seeds"])
-        ],
-        metadata=rules.data.output.metadata,
+        metadata=expand(rules.data.output.metadata, dataset=datasets()),
     output:
-        RESULTS / "times/{dataset}/{model}/{method}.json",
+        RESULTS / "operations.json",
     log:
-        RESULTS / "logs/times/{dataset}/{model}/{method}.log",
+        RESULTS / "logs/operations.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        config=RESOLVED,
+        settings=operations_settings(CONFIG),
+        code=code_hash("operations"),
+        versions=versions(["torch"]),
+    shell:
+        "python -m fgbench operations --config {params.config:q} --metadata {input.metadata:q}"
+        " --output {output:q} --log {log:q}"
+
+
+rule cost:
+    input:
+        metadata=expand(rules.data.output.metadata, dataset=datasets()),
+    output:
+        RESULTS / "cost.json",
+    log:
+        RESULTS / "logs/cost.log",
     conda:
         "../../environment.yml"
     # All cores keep other jobs out, the machine keeps out those that measure too.
@@ -20,11 +36,29 @@ rule time:
         machine=1,
     params:
         config=RESOLVED,
-        seeds=CONFIG["timed_seeds"],
-        settings=settings_of,
-        code=code_hash("time"),
+        settings=cost_settings(CONFIG),
+        # The part that measures: the whole command can show a table too, as the report does.
+        code=code_hash("_cost_record"),
         versions=versions(["torch"]),
     shell:
-        "python -m fgbench time --config {params.config:q} --dataset {wildcards.dataset}"
-        " --model {wildcards.model} --method {wildcards.method} --seeds {params.seeds}"
-        " --splits {input.splits:q} --metadata {input.metadata:q} --output {output:q} --log {log:q}"
+        "python -m fgbench cost --config {params.config:q} --metadata {input.metadata:q}"
+        " --output {output:q} --log {log:q}"
+
+
+rule scaling:
+    output:
+        RESULTS / "scaling.json",
+    log:
+        RESULTS / "logs/scaling.log",
+    conda:
+        "../../environment.yml"
+    threads: lambda wildcards: workflow.cores
+    resources:
+        machine=1,
+    params:
+        config=RESOLVED,
+        settings=ladder_settings(CONFIG),
+        code=code_hash("scaling"),
+        versions=versions(["torch"]),
+    shell:
+        "python -m fgbench scaling --config {params.config:q} --output {output:q} --log {log:q}"

@@ -4,10 +4,9 @@
 rule tables:
     input:
         runs=run_files(RESULTS, CONFIG),
-        times=[
-            RESULTS / f"times/{cell.dataset}/{cell.model}/{cell.method}.json"
-            for cell in cells(CONFIG)
-        ],
+        operations=rules.operations.output[0],
+        cost=rules.cost.output[0],
+        scaling=rules.scaling.output[0],
     output:
         tables=directory(RESULTS / "tables"),
         provenance=RESULTS / "provenance.json",
@@ -22,5 +21,5 @@ rule tables:
         versions=versions(["pandas", "pyarrow", "scipy"]),
     shell:
         "python -m fgbench tables --config {params.config:q} --runs {input.runs:q}"
-        " --times {input.times:q} --output {output.tables:q} --provenance {output.provenance:q}"
-        " --log {log:q}"
+        " --operations {input.operations:q} --cost {input.cost:q} --scaling {input.scaling:q}"
+        " --output {output.tables:q} --provenance {output.provenance:q} --log {log:q}"

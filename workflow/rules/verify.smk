@@ -4,6 +4,7 @@
 rule verify:
     input:
         runs=run_files(RESULTS, CONFIG),
+        operations=rules.operations.output[0],
         references=CONFIG["references"],
     output:
         RESULTS / "verification.json",

@@ -1,0 +1,15 @@
+"""Nothing enters or leaves: importing this loads all that torch loads at the first use of forward-mode AD."""
+
+from __future__ import annotations
+
+import torch
+
+from fgbench.cost.steps import Method, Workload, whole_step
+
+torch.set_num_threads(1)
+for num_tangents in (1, 2):
+    whole_step(
+        Workload({"name": "mlp", "hidden_widths": [2]}, (2,), 2, 2, {"name": "sgd", "momentum": 0}),
+        Method({"name": "forward_gradient"}, "rademacher", num_tangents),
+        device="cpu",
+    )()

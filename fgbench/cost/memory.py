@@ -1,0 +1,93 @@
+"""A workload and a method enter; the bytes that one step adds to the loaded model leave, each from a fresh process."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from fgbench.cost.steps import Method, Workload, whole_step
+from fgbench.errors import CostError
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_M_MMAP_THRESHOLD = -3
+_BIG = 16 * 1024
+
+
+class PeakMemory:
+    """Measures steps, each in a process of its own that has loaded torch and done nothing else.
+
+    Those processes are forked from one that does no more than import, never from the one that measures times.
+    """
+
+    def __init__(self) -> None:
+        """Start the process that the others are forked from; its imports run beside what comes next."""
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["fgbench.cost.memory", "fgbench.cost.loaded"])
+        forkserver.ensure_running()
+
+    def of(self, workload: Workload, method: Method, *, device: str) -> int:
+        """Return a step's `peak_memory_bytes` above the loaded model: resident memory, or a GPU's allocator's.
+
+        Raises CostError where the process ended without an answer, or the system does not tell.
+        """
+        receiver, sender = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_answer, args=(sender, workload, method, device))
+        process.start()
+        sender.close()
+        try:
+            found: int | str = receiver.recv()
+        except EOFError:
+            found = ""
+        process.join()
+        if isinstance(found, str):
+            raise CostError(
+                found or f"its process ended with exit status {process.exitcode}; too little memory?"
+            )
+        return found
+
+
+def _answer(sender: Connection, workload: Workload, method: Method, device: str) -> None:
+    try:
+        sender.send(_peak_memory_bytes(workload, method, device))
+    except (OSError, RuntimeError) as error:
+        sender.send(str(error).partition("\n")[0] or type(error).__name__)
+
+
+def _peak_memory_bytes(workload: Workload, method: Method, device: str) -> int:
+    """Take one step to load what a process loads only once, then measure the next."""
+    torch.set_num_threads(1)
+    trim = _return_memory_at_once()
+    step = whole_step(workload, method, device=device)
+    step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    trim()
+    before = _resident_bytes("VmRSS")
+    _CLEAR.write_text("5", encoding="ascii")  # the peak starts anew from here
+    step()
+    return max(_resident_bytes("VmHWM") - before, 0)
+
+
+def _return_memory_at_once() -> Callable[[], object]:
+    """Make glibc map each large block by itself, so that freed memory leaves; return what trims the rest."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):
+        return lambda: None
+    libc.mallopt(_M_MMAP_THRESHOLD, _BIG)
+    return lambda: libc.malloc_trim(0)
+
+
+def _resident_bytes(name: str) -> int:
+    lines = _STATUS.read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))

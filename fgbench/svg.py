@@ -1,0 +1,179 @@
+"""A drawing with matplotlib goes in; an <svg> element in the page's light or dark colours comes out."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+from fgbench.wording import tick_text
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a method is drawn everywhere: its colour on light and dark ground, and its dashes (none: solid)."""
+
+    variable: str
+    light: str
+    dark: str
+    dashes: tuple[float, ...]
+
+
+def method_styles(methods: Sequence[str]) -> dict[str, Style]:
+    """Return each method's style, by its place in `methods`; neighbours differ in colour and in dashes.
+
+    >>> method_styles(["backprop", "forward_gradient"])["backprop"].dashes
+    ()
+    """
+    return {
+        method: Style(
+            f"--series-{place % len(PALETTE)}", *PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)]
+        )
+        for place, method in enumerate(methods)
+    }
+
+
+def name_ticks(axis: Axis, low: float, high: float) -> None:
+    """Name a logarithmic axis's ticks by their numbers: each decade, and over few of them 3, or 2 and 5, too."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(
+        LogLocator(subs=(1, 2, 5) if high < 50 * low else (1, 3) if high < 300 * low else (1,))
+    )
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+@contextmanager
+def drawing(key: str, *, height: float) -> Iterator[Figure]:
+    """Give an empty figure of a phone's width, `height` in inches, and silence about glyphs it lacks."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    # Defaults first: a matplotlibrc of the reader's own would change the figures.
+    defaults = {
+        name: value
+        for name, value in matplotlib.rcParamsDefault.items()
+        if not name.startswith(("backend", "interactive", "toolbar"))
+    }
+    with matplotlib.rc_context({**defaults, **_SETTINGS, "svg.hashsalt": key}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's browser has other fonts
+        yield Figure(figsize=(4.6, height))
+
+
+def inlined(figure: Figure, key: str, title: str, description: str) -> str:
+    """Return the figure as an <svg> element: its ids its own, its colours the page's, a text alternative."""
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    svg = ET.fromstring(stream.getvalue())
+    for child in list(svg)[:2]:  # <metadata>, and <defs> with a <style> that would reach the whole page
+        svg.remove(child)
+    for element in svg.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        element.attrib = {
+            name.rpartition("}")[2]: _renamed(name, value, key) for name, value in element.attrib.items()
+        }
+    del svg.attrib["width"], svg.attrib["height"]
+    svg.attrib |= {
+        "xmlns": "http://www.w3.org/2000/svg",
+        "stroke-linejoin": "round",
+        "role": "img",
+        "aria-labelledby": f"{key}-title {key}-description",
+    }
+    for place, (tag, text) in enumerate({"title": title, "desc": description}.items()):
+        element = ET.Element(tag, {"id": f"{key}-{'title' if tag == 'title' else 'description'}"})
+        element.text = printable(text, longest=2000)
+        svg.insert(place, element)
+    return ET.tostring(svg, encoding="unicode")
+
+
+def printable(text: str, *, longest: int = 44) -> str:
+    """Return a text without letters that XML refuses, cut where it is longer than a chart is wide."""
+    clean = "".join(letter for letter in text if letter.isprintable())
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
+
+
+def _renamed(name: str, value: str, key: str) -> str:
+    if name == "id":
+        return f"{key}-{value}"
+    if name.endswith("href"):
+        return value.replace("#", f"#{key}-", 1)
+    if name == "style":
+        value = _COLOUR.sub(lambda found: _VARIABLES.get(found[0], found[0]), value)
+        value = _FONT.sub("", value)
+    return value.replace("url(#", f"url(#{key}-")
+
+
+INK = "#010203"
+RULE = "#040506"
+PALETTE = (
+    ("#3f90da", "#5aa5e8"),
+    ("#e76300", "#ff8c3a"),
+    ("#832db6", "#c58be8"),
+    ("#717581", "#a7abb7"),
+    ("#a96b59", "#d19a88"),
+    ("#bd1f01", "#ff7a62"),
+)
+"""Colours on light and dark ground, of contrast 3:1: from petroff10 (Petroff 2021, arXiv 2107.02270)."""
+
+PART_PALETTE = (
+    ("#bcd9f5", "#1f4f7d"),
+    ("#ffd3ad", "#7a3f10"),
+    ("#d8d8de", "#4b4f5a"),
+    ("#dfc9ef", "#5a3580"),
+)
+"""Fills of a bar's parts on light and dark ground: the page's ink on them has a contrast of 4.5:1."""
+
+DASHES: tuple[tuple[float, ...], ...] = (
+    (),
+    (4, 1.6),
+    (1, 1.4),
+    (6, 1.5, 1, 1.5),
+    (7, 2, 2, 2, 2, 2),
+    (2.5, 1),
+    (9, 3),
+)
+
+_VARIABLES = {INK: "currentColor", RULE: "var(--rule, #ddd)"} | {
+    light: f"var(--{name}-{place}, {light})"
+    for name, palette in (("series", PALETTE), ("part", PART_PALETTE))
+    for place, (light, _) in enumerate(palette)
+}
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
+_FONT = re.compile(r"font-family: 'DejaVu Sans';? ?")
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.minor.visible": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
