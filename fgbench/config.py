@@ -184,10 +184,13 @@ def mirrors_hash(config: Json, environment: Mapping[str, str]) -> str:
 
 
 def config_sha256(config: Json) -> str:
-    """Return the hash of a checked config, less where its files lie, which decides no number."""
+    """Return the hash of a checked config, less what decides no number that a rerun must repeat.
+
+    That is where its files lie, and how its steps are timed; which methods are measured decides what is counted.
+    """
     data = {key: value for key, value in config["data"].items() if key not in ("folder", "mirrors")}
     numbers = {key: value for key, value in config.items() if key not in ("results", "references")}
-    return json_sha256(numbers | {"data": data})
+    return json_sha256(numbers | {"data": data, "cost": {"methods": config["cost"]["methods"]}})
 
 
 def shown_config(config: Json) -> Json:

@@ -77,7 +77,8 @@ def cost_of_experiment(
         timed = interleaved(
             [*steps.values()], rounds=rounds, block_s=block_s, block_seconds=BLOCK_SECONDS[device]
         )
-    torch._dynamo.reset()
+    if compiled:
+        torch._dynamo.reset()  # the next model's code is compiled afresh; looked up only here, for it loads slowly
     times = [asdict(variant) | asdict(one) for variant, one in zip(steps, timed, strict=True)]
     return {"load": load, "times": times, "memory": memory, "skipped": [*skipped, *without]}
 
