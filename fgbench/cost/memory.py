@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -53,10 +55,16 @@ class PeakMemory:
 
 
 def _answer(sender: Connection, workload: Workload, method: Method, device: str) -> None:
+    import fgbench.cost.loaded  # noqa: F401  (there already, unless its preload failed, which Python hides)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the process that asked tells of it
     try:
-        sender.send(_peak_memory_bytes(workload, method, device))
-    except (OSError, RuntimeError) as error:
-        sender.send(str(error).partition("\n")[0] or type(error).__name__)
+        answer: int | str = _peak_memory_bytes(workload, method, device)
+    except Exception as error:  # told where the answer is waited for
+        first_line = "".join(str(error).splitlines()[:1])
+        answer = f"{type(error).__name__}: {first_line}"
+    with suppress(BrokenPipeError):  # the process that asked was interrupted meanwhile
+        sender.send(answer)
 
 
 def _peak_memory_bytes(workload: Workload, method: Method, device: str) -> int:
