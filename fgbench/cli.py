@@ -208,6 +208,9 @@ def cost(parsed: argparse.Namespace) -> None:
 
 def scaling(parsed: argparse.Namespace) -> None:
     """Measure how a step's time and memory grow on a ladder of equal layers."""
+    from fgbench.cost.fresh import fresh_processes
+
+    fresh_processes()  # their parent imports torch while this process does
     from fgbench.cost.measuring import cost_of_ladder, devices
     from fgbench.cost.memory import PeakMemory
     from fgbench.provenance import machine
@@ -380,6 +383,9 @@ def _obtained_metadata(config: Json, settings: Json) -> list[Json]:
 
 def _cost_record(settings: Json, described: Sequence[Json]) -> Json:
     """Return what was measured of each experiment's steps. Rule `cost` hangs on this, not on how it is shown."""
+    from fgbench.cost.fresh import fresh_processes
+
+    fresh_processes()  # their parent imports torch while this process does
     from fgbench.cost.measuring import cost_of_experiment, devices
     from fgbench.cost.memory import PeakMemory
     from fgbench.provenance import machine

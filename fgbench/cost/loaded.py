@@ -1,8 +1,9 @@
-"""Nothing enters or leaves: importing this loads all that torch loads at the first use of forward-mode AD."""
+"""Nothing enters or leaves: importing this loads all that torch loads at the first use of what steps are made of."""
 
 from __future__ import annotations
 
 import torch
+import torch._dynamo  # gradient checkpointing asks it at its first call
 
 from fgbench.cost.steps import Method, Workload, whole_step
 

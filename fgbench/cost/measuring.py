@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -65,13 +67,25 @@ def cost_of_experiment(
 ) -> Json:
     """Return what a step of each method costs on one workload: `load`, `times`, `memory` and what was `skipped`.
 
-    Memory comes first, compiling before timing: nothing but the steps runs while they are timed.
+    Timing comes last: nothing but the steps runs while they are timed.
     """
-    watch("peak memory")
-    memory, skipped = _peaks(workload, methods, device, peak)
     steps = _eager_steps(workload, methods, device)
     more, without = _engine_steps(workload, methods, device, compiled=compiled, watch=watch)
     steps |= more
+    for step in steps.values():
+        step()  # torch loads much at a first use: now, while the parent of the fresh processes still does so too
+    watch("peak memory")
+    answers = _peaks([(workload, method) for method in methods.values()], device, peak)
+    memory = [
+        {"method": name, "peak_memory_bytes": answer}
+        for name, answer in zip(methods, answers, strict=True)
+        if isinstance(answer, int)
+    ]
+    skipped = [
+        _skipped(name, EAGER, "peak_memory_bytes", answer)
+        for name, answer in zip(methods, answers, strict=True)
+        if isinstance(answer, str)
+    ]
     watch(f"{len(steps)} steps and parts of steps, {rounds} rounds")
     with watched_load() as load:
         timed = interleaved(
@@ -110,12 +124,12 @@ def cost_of_ladder(
             for (point, _), one in zip(on_axis, timed, strict=True):
                 points.append(point | {"step_time_s": one.step_time_s})
     watch("ladder: peak memory")
-    for point, method in ((point, _method(point, methods)) for point in points):
-        peaks, without = _peaks(rung_workload(point), {point["method"]: method}, device, peak)
-        point["peak_memory_bytes"] = peaks[0]["peak_memory_bytes"] if peaks else None
-        for lacking in without:
-            told = {name: lacking[name] for name in ("method", "quantity", "reason")}
-            skipped.append({"axis": point["axis"], "size": point["size"], **told})
+    answers = _peaks([(rung_workload(point), _method(point, methods)) for point in points], device, peak)
+    for point, answer in zip(points, answers, strict=True):
+        point["peak_memory_bytes"] = answer if isinstance(answer, int) else None
+        if isinstance(answer, str):
+            place = {name: point[name] for name in ("axis", "size", "method")}
+            skipped.append({**place, "quantity": "peak_memory_bytes", "reason": answer})
     return {"load": load, "points": points, "skipped": skipped}
 
 
@@ -187,17 +201,17 @@ def _engine_steps(
     return steps, skipped
 
 
-def _peaks(
-    workload: Workload, methods: Mapping[str, Method], device: str, peak: PeakMemory
-) -> tuple[list[Json], list[Json]]:
-    found: list[Json] = []
-    skipped: list[Json] = []
-    for name, method in methods.items():
+def _peaks(cases: Sequence[tuple[Workload, Method]], device: str, peak: PeakMemory) -> list[int | str]:
+    """Return each step's peak memory, bytes, or why there is none; as many at a time as there are cores."""
+
+    def answer(case: tuple[Workload, Method]) -> int | str:
         try:
-            found.append({"method": name, "peak_memory_bytes": peak.of(workload, method, device=device)})
+            return peak.of(*case, device=device)
         except CostError as error:
-            skipped.append(_skipped(name, EAGER, "peak_memory_bytes", str(error)))
-    return found, skipped
+            return str(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(answer, cases))
 
 
 def _skipped(method: str, engine: str, quantity: str, reason: str) -> Json:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 
+from fgbench.cost.fresh import fresh_processes
 from fgbench.cost.steps import Method, Workload, whole_step
 from fgbench.errors import CostError
 
@@ -22,16 +21,11 @@ _BIG = 16 * 1024
 
 
 class PeakMemory:
-    """Measures steps, each in a process of its own that has loaded torch and done nothing else.
-
-    Those processes are forked from one that does no more than import, never from the one that measures times.
-    """
+    """Measures steps, each in a process of its own that has loaded torch and done nothing else."""
 
     def __init__(self) -> None:
-        """Start the process that the others are forked from; its imports run beside what comes next."""
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["fgbench.cost.memory", "fgbench.cost.loaded"])
-        forkserver.ensure_running()
+        """Start what the processes are forked from."""
+        self._context = fresh_processes()
 
     def of(self, workload: Workload, method: Method, *, device: str) -> int:
         """Return a step's `peak_memory_bytes` above the loaded model: resident memory, or a GPU's allocator's.
