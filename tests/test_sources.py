@@ -139,6 +139,7 @@ MEASURING = {
     "timing": {"cost", "scaling"},
     "compiling": {"cost", "scaling"},
     "memory": {"cost", "scaling"},
+    "fresh": {"cost", "scaling"},
     "loaded": {"cost", "scaling"},
     "load": {"cost", "scaling"},
 }
