@@ -26,6 +26,7 @@ from fgbench.cost_findings import (
     Case,
     axis_name,
     ladder_sentences,
+    layer_sentence,
     measured_methods,
     measured_on,
     part_name,
@@ -90,7 +91,9 @@ def ladder_chart(tables: Tables, rows: pd.DataFrame, key: str, on: str, styles: 
     `on` is said of the device, with a comma before it, or empty.
     """
     axis, device = str(rows["axis"].iloc[0]), str(rows["device"].iloc[0])
-    said = " ".join(ladder_sentences(tables, device, axis)) or "Too few sizes for an exponent."
+    sentences = ladder_sentences(tables, device, axis) or ["Too few sizes for an exponent."]
+    of_layers = layer_sentence(tables, device) if axis == "depth" else None
+    said = " ".join([*sentences, *([of_layers] if of_layers else [])])
     name = f"{axis_name(axis).capitalize()}{on}"
     svgs = [
         growth_chart(

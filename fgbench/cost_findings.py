@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fgbench.cost_tables import EAGER, FORWARD_PASS, STEP
 from fgbench.findings import Experiment, Row, Tables, experiments, methods
 from fgbench.tidy import EXPERIMENT
 from fgbench.wording import (
+    bytes_text,
     counted,
     floor_text,
     joined,
@@ -263,11 +265,11 @@ def claim_sentence(tables: Tables) -> list[str]:
 def claim_verdict(judged: Sequence[Judged]) -> str:
     """Return whether forward gradients are up to twice as fast, by the verdicts and intervals of all comparisons.
 
-    "holds" if one is faster and its interval reaches twice; "holds in part" if one is faster; "does not hold here"
-    if all are slower.
+    "holds" if one is faster, by that much or more; "holds in part" if one is faster; "does not hold here" if all are
+    slower. The end of an interval never decides: noise would help the claim.
     """
     faster = [one for one in judged if one.verdict == "better"]
-    if any(1 / one.low >= CLAIMED_SPEED_UP for one in faster if one.low > 0):
+    if any(1 / one.ratio >= CLAIMED_SPEED_UP for one in faster):
         return "holds"
     if faster:
         return "holds in part"
@@ -306,6 +308,27 @@ def ladder_sentences(tables: Tables, device: str, axis: str) -> list[str]:
                 f"The {name} of a step grows as the {axis_name(axis)} to the power of {joined(grows)}."
             )
     return sentences
+
+
+def layer_sentence(tables: Tables, device: str) -> str | None:
+    """Return what one more layer adds to a step's peak memory, and what of it a forward gradient's own vectors are.
+
+    A layer of width w has w² + w parameters; K tangents and the estimate are K + 1 float32 numbers for each.
+    """
+    ladder = tables["ladder"]
+    rows = ladder[(ladder["device"] == device) & (ladder["axis"] == "depth")]
+    rows = rows[rows["quantity"] == "peak_memory_bytes"]
+    if rows["size"].nunique() < 2:
+        return None
+    grows = []
+    for method in (one for one in measured_methods(tables) if (rows["method"] == one).any()):
+        own = rows[rows["method"] == method]
+        slope = max(float(np.polyfit(own["size"], own["value"], 1)[0]), 0.0)
+        num_tangents, width = own["num_tangents"].iloc[0], int(own["width"].iloc[0])
+        vectors = 0 if pd.isna(num_tangents) else 4 * (int(num_tangents) + 1) * (width**2 + width)
+        of_it = f" (its tangents and estimate alone are {bytes_text(vectors)})" if vectors else ""
+        grows.append(f"{bytes_text(slope)} with {method}{of_it}")
+    return f"One more layer adds about {joined(grows)}."
 
 
 def axis_name(axis: str) -> str:
@@ -353,7 +376,9 @@ def _measured_text(row: Row) -> str:
 
 def _step_sentence(case: Case, method: str) -> str:
     passes = case.ratio(method, FORWARD_PASS)
-    bare = f"{ratio_text(passes['ratio'])} a bare forward pass" if passes else ""
+    bare = (
+        f"{ratio_text(passes['ratio'], passes['low'], passes['high'])} a bare forward pass" if passes else ""
+    )
     step, compared = case.step(method), case.ratio(method, case.baseline) if method != case.baseline else None
     if compared is None:
         text = f"a step of {method} takes {bare or seconds_text(step['step_time_s'] if step else math.nan)}"
@@ -403,6 +428,7 @@ def _forward_methods(tables: Tables) -> set[str]:
 
 
 def _judged_steps(tables: Tables) -> list[Judged]:
+    """Return the comparisons of steps on each engine, but for one on which backprop itself is slower than eager."""
     forward = _forward_methods(tables)
     judged = []
     for case in cases(tables):
@@ -412,10 +438,19 @@ def _judged_steps(tables: Tables) -> list[Judged]:
             rows["method"].isin(forward)
             & (rows["against"] == baseline)
             & (rows["engine"] == rows["against_engine"])
+            & ~rows["engine"].isin(_slow_engines(case))
         ]
         ordered = sorted(rows.to_dict("records"), key=lambda row: (row["method"], row["engine"] != EAGER))
         judged += [_judged(case.title, row, f"step, {row['engine']}", row["ratio"]) for row in ordered]
     return judged
+
+
+def _slow_engines(case: Case) -> set[str]:
+    """Return the engines on which the baseline is slower than eager: to beat it there proves nothing."""
+    rows = case.tables["step_ratios"]
+    against_eager = (rows["method"] == case.baseline) & (rows["against"] == case.baseline)
+    against_eager &= (rows["engine"] != EAGER) & (rows["against_engine"] == EAGER)
+    return set(rows["engine"][against_eager & (rows["verdict"] == "worse")])
 
 
 def _judged_targets(tables: Tables) -> list[Judged]:
@@ -447,8 +482,10 @@ def _judged_text(judged: Sequence[Judged], what: str) -> str:
         if len(counts) == 1
         else f"{joined([f'{word} in {count}' for word, count in counts.items()])} of {number}"
     )
-    best = min(known, key=lambda one: one.ratio)
+    resolved = [one for one in known if one.verdict != "not resolved"]
+    best = min(resolved or known, key=lambda one: one.ratio)
     where = f"{best.case}, {best.measure}" if best.measure.startswith("step") else best.case
+    where += "" if resolved else "; not resolved"
     return (
         f"{_capital(what)} of a forward gradient is {said}; at best {best.method} takes "
         f"{ratio_text(best.ratio, best.low, best.high)} {what} of {best.baseline} ({where})."

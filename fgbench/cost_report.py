@@ -208,9 +208,9 @@ def engines_table(tables: Tables, found: Sequence[Case]) -> Table | None:
         *words("Verdict"),
     ]
     return Table(
-        "Ways to compute the same step. Eager is what training runs: dual tensors for forward gradients, "
-        "torch.autograd.grad for backprop. Medians [95 % interval]; a method is compared with the baseline that "
-        f"runs on the same engine. {measured_on(tables)}",
+        "Ways to compute the same step. Eager is what training runs: torch.autograd.grad for backprop, dual tensors "
+        "for one tangent, torch.func.jvp under vmap for several. Medians [95 % interval]; a method is compared with "
+        f"the baseline that runs on the same engine. {measured_on(tables)}",
         columns,
         rows,
     )
@@ -359,15 +359,24 @@ def _floors_table(tables: Tables, found: Sequence[Case]) -> Table | None:
             (ratios["against"] == ratios["method"]) & (ratios["against_engine"] == ratios["engine"])
         ]
         rows += [
-            [case.title, row["method"], row["engine"], row_ratio_text(row), count_text(row["rounds"])]
+            [
+                case.title,
+                row["method"],
+                row["engine"],
+                row_ratio_text(row),
+                count_text(row["rounds"]),
+                ratio_verdict(row["verdict"]),
+            ]
             for row in sorted(itself.to_dict("records"), key=lambda row: order.index(row["method"]))
         ]
     if not rows:
         return None
+    unresolved = [row for row in rows if row[-1] == ratio_verdict("not resolved")]
     return Table(
         "Each step against a second copy of itself, timed in the same rounds: a difference between two steps is "
-        f"claimed only beyond the ends of both their intervals here. {measured_on(tables)}",
-        [*words("Experiment", "Method", "Engine"), *numbers("Copy by original", "Rounds")],
+        f"claimed only beyond the ends of both their intervals here. {len(unresolved)} of {len(rows)} copies are not "
+        f"resolved from their originals. {measured_on(tables)}",
+        [*words("Experiment", "Method", "Engine"), *numbers("Copy by original", "Rounds"), *words("Verdict")],
         rows,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -51,11 +51,16 @@ Rounds: TypeAlias = dict[Variant, Floats]
 
 
 def cost_tables(
-    operations: Json | None = None, cost: Json | None = None, scaling: Json | None = None
+    operations: Json | None = None,
+    cost: Json | None = None,
+    scaling: Json | None = None,
+    *,
+    trained: Collection[str] = (),
 ) -> dict[str, pd.DataFrame]:
     """Return every table of what a step costs by name; `COST_COLUMNS` describes their columns.
 
     The records are those of `operations.json`, `cost.json` and `scaling.json`; without one, its tables are empty.
+    A method that is `trained` goes before others as the baseline.
     """
     operations = operations or {"cells": []}
     cost = cost or {"absent": [], "experiments": []}
@@ -64,7 +69,7 @@ def cost_tables(
     return {
         "blocks": _blocks(cost["experiments"]),
         "step_times": _step_times(cost["experiments"]),
-        "step_ratios": _step_ratios(cost["experiments"]),
+        "step_ratios": _step_ratios(cost["experiments"], trained),
         "operations": _operations(operations["cells"]),
         "step_memory": _step_memory(cost["experiments"]),
         "ladder": ladder,
@@ -116,12 +121,12 @@ def _median(values: Floats) -> Json:
     return {"step_time_s": np.median(values), "step_time_low": low, "step_time_high": high}
 
 
-def _step_ratios(experiments: Iterable[Json]) -> pd.DataFrame:
-    rows = [row for experiment in experiments for row in _ratios(experiment)]
+def _step_ratios(experiments: Iterable[Json], trained: Collection[str]) -> pd.DataFrame:
+    rows = [row for experiment in experiments for row in _ratios(experiment, trained)]
     return _table("step_ratios", rows, sort=(*KEY, "device", "engine", "against", "against_engine"))
 
 
-def _ratios(experiment: Json) -> list[Json]:
+def _ratios(experiment: Json, trained: Collection[str]) -> list[Json]:
     """Return a row a comparison of two whole steps, and one for each step's copy against the step."""
     steps, twins = _steps(experiment, twin=False), _steps(experiment, twin=True)
     copies = {one: _ratio(twins[one], step) for one, step in steps.items() if one in twins}
@@ -129,7 +134,7 @@ def _ratios(experiment: Json) -> list[Json]:
         _pair(experiment, one, one) | ratio | {"floor": math.nan, "verdict": _verdict(ratio, floor=1.0)}
         for one, ratio in copies.items()
     ]
-    for one, other in _pairs(experiment, steps):
+    for one, other in _pairs(steps, _baseline(experiment, trained)):
         ratio = _ratio(steps[one], steps[other])
         floor = float(np.max([_floor(copies.get(side)) for side in (one, other)]))
         verdict = _verdict(ratio, floor=floor)
@@ -137,9 +142,8 @@ def _ratios(experiment: Json) -> list[Json]:
     return rows
 
 
-def _pairs(experiment: Json, steps: Rounds) -> list[tuple[Variant, Variant]]:
+def _pairs(steps: Rounds, baseline: str) -> list[tuple[Variant, Variant]]:
     """Return which steps are compared: with a forward pass, with the baseline, and with their own eager engine."""
-    baseline = _baseline(experiment)
     found = []
     for method, engine in steps:
         others = [(FORWARD_PASS, EAGER), (method, EAGER)]
@@ -153,14 +157,14 @@ def _pairs(experiment: Json, steps: Rounds) -> list[tuple[Variant, Variant]]:
     return found
 
 
-def _baseline(experiment: Json) -> str:
-    """Return the first method, by name, with exact gradients; empty where there is none."""
+def _baseline(experiment: Json, trained: Collection[str]) -> str:
+    """Return the first method with exact gradients, a trained one if there is one, else by name; empty without any."""
     exact = [
         name
         for name, about in experiment["methods"].items()
         if about["estimator"] and about["estimator"]["name"] == EXACT_ESTIMATOR
     ]
-    return min(exact, default="")
+    return min(exact, key=lambda name: (name not in trained, name), default="")
 
 
 def _ratio(values: Floats, others: Floats) -> Json:

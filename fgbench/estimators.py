@@ -12,7 +12,6 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from fgbench.types import LayeredLossFn, LossAndGradient, LossFn, Params
@@ -43,19 +42,15 @@ def checkpointed_backprop(
     about 2 √L layers' outputs. The value is backprop's, to the last bit.
     """
     leaves = _leaves(params)
-    layers = loss_fn.model
+    layers = list(loss_fn.model)
     length = math.ceil(math.sqrt(len(layers)))
+    *segments, last = [layers[start : start + length] for start in range(0, len(layers), length)]
     flow = loss_fn.inputs
-    for start in range(0, len(layers), length):
-        segment = layers[start : start + length]  # keeps the layers' names
-        own = {name: leaves[name] for name, _ in segment.named_parameters()}
-        if start + length < len(layers):
-            flow = checkpoint(
-                functional_call, segment, own, flow, use_reentrant=False, preserve_rng_state=False
-            )
-        else:
-            flow = functional_call(segment, own, flow)
-    return _reverse_pass(loss_fn.of_logits(flow), leaves)
+    for segment in segments:
+        flow = checkpoint(
+            loss_fn.through, segment, leaves, flow, use_reentrant=False, preserve_rng_state=False
+        )
+    return _reverse_pass(loss_fn.of_logits(loss_fn.through(last, leaves, flow)), leaves)
 
 
 def forward_gradient(loss_fn: LossFn, params: Params, tangents: Params) -> LossAndGradient:

@@ -6,7 +6,7 @@ A model is an `nn.Sequential` of layers with no buffers, so that an estimator th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -66,10 +66,16 @@ class BatchLoss:
 
     def logits(self, params: Params) -> Tensor:
         """Return the logits [n, classes] at `params`."""
+        return self.through(self.model, params, self.inputs)
+
+    def through(self, layers: Iterable[nn.Module], params: Params, flow: Tensor) -> Tensor:
+        """Return what some of the model's layers, one after another, make of `flow` at `params`, all of them."""
         kept = [slots[0][0][slots[0][1]] for slots in self._slots.values()]
         try:
             self._fill(params.values())
-            return self.model(self.inputs)  # type: ignore[no-any-return]
+            for layer in layers:
+                flow = layer(flow)
+            return flow
         finally:
             self._fill(kept)
 

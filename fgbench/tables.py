@@ -62,7 +62,7 @@ def study_tables(
     """
     cells = _cells(run_records)
     runs = _runs(run_records)
-    costs = cost_tables(operations, cost, scaling)
+    costs = cost_tables(operations, cost, scaling, trained=set(cells["method"]))
     summary = _summary(cells, runs, costs["operations"], cost)
     return {
         "cells": cells,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
@@ -90,6 +90,10 @@ class LayeredLossFn(LossFn, Protocol):
 
     model: nn.Sequential
     inputs: Tensor
+
+    def through(self, layers: Iterable[nn.Module], params: Params, flow: Tensor) -> Tensor:
+        """Return what some of the model's layers, one after another, make of `flow` at `params`."""
+        ...
 
     def of_logits(self, logits: Tensor) -> Tensor:
         """Return the scalar loss where the model gave `logits` [n, classes]."""

@@ -131,8 +131,7 @@ def test_the_claim_stands_with_its_verdicts_and_every_comparison(markup: str) ->
     assert ["step, eager", "2.0× [2.0, 2.0]", "0.50× [0.50, 0.50]", "slower"] in [row[2:] for row in rows]
     assert {row[2] for row in rows} == {
         "step, eager",
-        "step, torch.func",
-        "step, compiled torch.func",
+        "step, compiled torch.func",  # backprop by torch.func is slower than eager: to beat it proves nothing
         "time to target",
     }
     assert "by the time of a step this does not hold here" in section(markup, "found")

@@ -403,3 +403,21 @@ def test_more_noise_widens_intervals_and_raises_the_floor() -> None:
     assert (widths[1] > 3 * widths[0]).all()
     known = quiet["floor"].notna()
     assert (noisy["floor"][known] > quiet["floor"][known]).all()
+
+
+def test_a_trained_method_is_the_baseline_before_one_that_is_only_measured() -> None:
+    cost = records.cost_record(RUNS)
+    for experiment in cost["experiments"]:
+        experiment["methods"]["a_backprop"] = experiment["methods"]["backprop"]
+        own = [timed for timed in experiment["times"] if timed["method"] == "backprop"]
+        experiment["times"] += [timed | {"method": "a_backprop"} for timed in own]
+
+    def baselines(trained: set[str]) -> set[str]:
+        table = cost_tables(cost=cost, trained=trained)["step_ratios"]
+        return set(table[table["method"] == "forward_gradient"]["against"]) - {
+            "forward pass",
+            "forward_gradient",
+        }
+
+    assert baselines({"backprop", "forward_gradient"}) == {"backprop"}
+    assert baselines(set()) == {"a_backprop"}

@@ -110,26 +110,27 @@ def cost_of_ladder(
 
     `ladder` is the config's; the model is a multilayer network of `depth` hidden layers of one width, its input as
     wide. Of an axis all sizes and methods are interleaved; `num_tangents` varies for methods that draw tangents.
+    Timing comes last: nothing but the steps runs while they are timed.
     """
-    points: list[Json] = []
-    skipped: list[Json] = []
-    with watched_load() as load:
-        for axis in AXES:
-            watch(f"ladder: {axis} {ladder[axis]}")
-            on_axis = list(_points(ladder, axis, methods))
-            steps = [whole_step(rung_workload(point), method, device=device) for point, method in on_axis]
-            timed = interleaved(
-                steps, rounds=ladder["rounds"], block_s=block_s, block_seconds=BLOCK_SECONDS[device]
-            )
-            for (point, _), one in zip(on_axis, timed, strict=True):
-                points.append(point | {"step_time_s": one.step_time_s})
+    by_axis = {axis: _points(ladder, axis, methods) for axis in AXES}
+    points = [point for on_axis in by_axis.values() for point, _ in on_axis]
     watch("ladder: peak memory")
     answers = _peaks([(rung_workload(point), _method(point, methods)) for point in points], device, peak)
+    skipped = []
     for point, answer in zip(points, answers, strict=True):
         point["peak_memory_bytes"] = answer if isinstance(answer, int) else None
         if isinstance(answer, str):
             place = {name: point[name] for name in ("axis", "size", "method")}
             skipped.append({**place, "quantity": "peak_memory_bytes", "reason": answer})
+    with watched_load() as load:
+        for axis, on_axis in by_axis.items():
+            watch(f"ladder: {axis} {ladder[axis]}")
+            steps = [whole_step(rung_workload(point), method, device=device) for point, method in on_axis]
+            timed = interleaved(
+                steps, rounds=ladder["rounds"], block_s=block_s, block_seconds=BLOCK_SECONDS[device]
+            )
+            for (point, _), one in zip(on_axis, timed, strict=True):
+                point["step_time_s"] = one.step_time_s
     return {"load": load, "points": points, "skipped": skipped}
 
 
@@ -202,7 +203,7 @@ def _engine_steps(
 
 
 def _peaks(cases: Sequence[tuple[Workload, Method]], device: str, peak: PeakMemory) -> list[int | str]:
-    """Return each step's peak memory, bytes, or why there is none; as many at a time as there are cores."""
+    """Return each step's peak memory, bytes, or why there is none; on a CPU as many at a time as there are cores."""
 
     def answer(case: tuple[Workload, Method]) -> int | str:
         try:
@@ -210,7 +211,7 @@ def _peaks(cases: Sequence[tuple[Workload, Method]], device: str, peak: PeakMemo
         except CostError as error:
             return str(error)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count() if device == "cpu" else 1) as pool:
         return list(pool.map(answer, cases))
 
 

@@ -23,7 +23,10 @@ Estimate: TypeAlias = Callable[[LossFn, Params, "Params | None"], LossAndGradien
 
 EAGER, TORCH_FUNC, COMPILED, COMPILED_TORCH_FUNC = "eager", "torch.func", "compiled", "compiled torch.func"
 ENGINES = (EAGER, TORCH_FUNC, COMPILED, COMPILED_TORCH_FUNC)
-"""Ways to compute the same estimate. Eager is what training runs: dual tensors, and `torch.autograd.grad`."""
+"""Ways to compute the same estimate. Eager is what training runs: `torch.autograd.grad`, dual tensors for one tangent.
+
+Several tangents share one pass of `torch.func.jvp` under `vmap`, which dual tensors cannot do.
+"""
 
 FORWARD_PASS = "forward pass"
 """Measured beside the methods; with a space in it, no configured method can have this name."""

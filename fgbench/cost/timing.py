@@ -67,7 +67,10 @@ def block_size(step: Step, block_s: float, block_seconds: BlockSeconds) -> int:
 
 
 def cpu_block_seconds(step: Step, number: int) -> float:
-    """Return the seconds of `number` steps, after one that nobody counts, without garbage collection."""
+    """Return the seconds of `number` steps, after one that nobody counts, without garbage collection.
+
+    By `timeit`, as `torch.utils.benchmark` does it too, whose two uncounted steps a block would triple long ones.
+    """
     step()
     return Timer(step, timer=perf_counter).timeit(number)
 
