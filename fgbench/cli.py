@@ -208,16 +208,14 @@ def cost(parsed: argparse.Namespace) -> None:
 
 def scaling(parsed: argparse.Namespace) -> None:
     """Measure how a step's time and memory grow on a ladder of equal layers."""
-    from fgbench.cost.fresh import fresh_processes
-
-    fresh_processes()  # their parent imports torch while this process does
+    config = read_config(parsed.config)
+    settings = ladder_settings(config)
+    _start_fresh_processes(settings)
     from fgbench.cost.measuring import cost_of_ladder, devices
     from fgbench.cost.memory import PeakMemory
     from fgbench.provenance import machine
 
     _use_one_thread()
-    config = read_config(parsed.config)
-    settings = ladder_settings(config)
     peak, before, methods = PeakMemory(), machine(), _methods(settings)
     present, absent = devices()
     ladders = [
@@ -334,6 +332,13 @@ def _settings(parsed: argparse.Namespace, config: Json) -> Settings:
     return Settings(**cell_settings(config, _cell(parsed)))
 
 
+def _start_fresh_processes(settings: Json) -> None:
+    """Start the parent of the processes that measure memory: it imports torch while this process does."""
+    from fgbench.cost.fresh import fresh_processes
+
+    fresh_processes(method["estimator"]["name"] for method in settings["methods"].values())
+
+
 def _use_one_thread() -> None:
     import torch
 
@@ -383,9 +388,7 @@ def _obtained_metadata(config: Json, settings: Json) -> list[Json]:
 
 def _cost_record(settings: Json, described: Sequence[Json]) -> Json:
     """Return what was measured of each experiment's steps. Rule `cost` hangs on this, not on how it is shown."""
-    from fgbench.cost.fresh import fresh_processes
-
-    fresh_processes()  # their parent imports torch while this process does
+    _start_fresh_processes(settings)
     from fgbench.cost.measuring import cost_of_experiment, devices
     from fgbench.cost.memory import PeakMemory
     from fgbench.provenance import machine

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch._dynamo  # gradient checkpointing asks it at its first call
 
 from fgbench.cost.steps import Method, Workload, whole_step
 
