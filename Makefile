@@ -47,11 +47,12 @@ lint: $(VENV)/installed-test ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-system: ## on Debian, as root: the browser, fonts and emulator that some tests need, where missing
+system: ## on Debian, as root: the browser, fonts, compiler and emulator that some tests need, where missing
 	@command -v chromium > /dev/null && command -v qemu-x86_64 > /dev/null && command -v setpriv > /dev/null \
+	  && command -v g++ > /dev/null \
 	  && fc-list | grep -q NotoSansCJK \
 	  || { export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq --no-install-recommends \
-	  chromium fontconfig fonts-noto-cjk git make python3-venv qemu-user util-linux > /dev/null; }
+	  chromium fontconfig fonts-noto-cjk g++ git make python3-dev python3-venv qemu-user util-linux > /dev/null; }
 
 benchmarks: $(VENV)/installed ## where the time of a step and of a study goes
 	$(BIN)/python benchmarks/steps.py
