@@ -302,7 +302,11 @@ def test_an_interrupted_measurement_leaves_nothing_and_is_made_anew(tmp_path: Pa
     while time.monotonic() < deadline and not (log.exists() and " rounds" in log.read_text("utf-8")):
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
+    try:
+        printed, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode != 0, printed
     assert "Traceback" not in printed
     assert not (results / "cost.json").exists()
