@@ -250,7 +250,6 @@ def _summary_table(tables: Tables) -> Table:
         Column("Test loss"),
         Column("Test accuracy"),
         Column("Time to target"),
-        Column("Operations a step"),
     ]
     order = findings.methods(tables)
     rows = []
@@ -260,9 +259,8 @@ def _summary_table(tables: Tables) -> Table:
             rows.append([experiment.title, cell["method"], *_summary_cells(cell)])
     return Table(
         "Each cell of the study: runs that reached the target, its median steps (a miss counts as infinitely "
-        "late), final values as mean [95 % bootstrap interval] over the runs that did not diverge, the median "
-        "steps × the median time of a step with the interval of both uncertainties, and the operations counted in "
-        f"a step. {measured_on(tables)}",
+        "late), final values as mean [95 % bootstrap interval] over the runs that did not diverge, and the "
+        f"median steps × the median time of a step with the interval of both uncertainties. {measured_on(tables)}",
         columns,
         rows,
     )
@@ -278,7 +276,6 @@ def _summary_cells(cell: Row) -> list[str]:
             for metric in ("train_loss", "test_loss", "test_accuracy")
         ),
         ABSENT if pd.isna(cell["step_time_s"]) else findings.target_time_text(cell),
-        ABSENT if pd.isna(cell["operations"]) else count_text(cell["operations"]),
     ]
 
 
