@@ -301,7 +301,7 @@ def report(parsed: argparse.Namespace) -> None:
     if len(parsed.metadata) != len(parsed.samples):
         numbers = f"{len(parsed.samples)} --samples and {len(parsed.metadata)} --metadata"
         raise ConfigError(f"{numbers} were given; one of each for every data set is accepted.")
-    described = [read_json(path, keys=METADATA_KEYS) for path in parsed.metadata]
+    described = _all_metadata(parsed)
     samples = {
         metadata["asked_for"]: {"inputs": _samples(path, metadata).inputs}
         for metadata, path in zip(described, parsed.samples, strict=True)
