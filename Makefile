@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CONFIG ?= config/config.yaml
 CORES ?= 4
 REFERENCE ?=
+OPEN ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,11 +17,11 @@ FGBENCH := $(BIN)/python -m fgbench
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-report: $(VENV)/installed ## train the study in CONFIG and render its report
+report: $(VENV)/installed ## train the study in CONFIG, render its report, open it on a desktop (not with OPEN=no)
 	@$(FGBENCH) check --config $(CONFIG)
 	@$(FGBENCH) prepare --config $(CONFIG)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
-	@$(FGBENCH) summary --config $(CONFIG)
+	@$(FGBENCH) summary --config $(CONFIG) $(if $(filter no,$(OPEN)),--no-open)
 
 smoke: ## the same six combinations, tiny
 	@$(MAKE) report CONFIG=config/smoke.yaml
@@ -66,7 +67,7 @@ benchmarks: $(VENV)/installed ## where the time of a step and of a study goes
 	$(BIN)/python benchmarks/steps.py
 	$(BIN)/python benchmarks/pipeline.py
 
-screenshots: $(VENV)/installed-test ## print results/report.html to docs/report.png
+screenshots: $(VENV)/installed-test ## print views of results/report.html to docs/
 	$(BIN)/python docs/screenshots.py results/report.html docs
 
 pins: $(VENV)/installed-test ## write constraints.txt and environment.yml anew from .venv

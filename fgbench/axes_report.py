@@ -22,7 +22,7 @@ from fgbench.axes_findings import (
 from fgbench.cost_findings import measured_on
 from fgbench.figures import MOST_BANDS, profile_chart
 from fgbench.findings import Experiment, Row, Tables, comparison_text, experiments, methods
-from fgbench.pieces import Chart, Table, numbers, words
+from fgbench.pieces import METHOD, Chart, Source, Table, numbers, words
 from fgbench.statistics import Floats, Profile, performance_profile
 from fgbench.svg import Style
 from fgbench.wording import ABSENT, count_text, counted, interval_text, percent_text
@@ -96,7 +96,7 @@ def _axes_table(tables: Tables, experiment: Experiment, found: Arrivals) -> Tabl
         f"{experiment.title}, what was spent to the target: the median over all runs, a miss as infinitely late, and "
         f"the multiple of {baseline or 'a baseline'}'s, paired by seed [95 % interval]; – where a pair is missing. "
         f"{measured_on(tables)}",
-        [*words("Method"), *numbers("Reached", *titles)],
+        [METHOD, *numbers("Reached", *titles)],
         cells,
     )
 
@@ -145,7 +145,7 @@ def _profile(
     ]
     table = Table(
         f"{experiment.title}: within how much a share of all runs had reached the target. {measured_on(tables)}",
-        [*words("Method", "Axis"), *numbers(*map(percent_text, _SHARES))],
+        [METHOD, *words("Axis"), *numbers(*map(percent_text, _SHARES))],
         rows,
     )
     caption = (
@@ -153,7 +153,12 @@ def _profile(
         f"{_arrived_text(steps, by_method)} {measured_on(tables)}"
     )
     return Chart(
-        svgs, caption, table, {method: style for method, style in styles.items() if method in by_method}
+        svgs,
+        caption,
+        table,
+        {method: style for method, style in styles.items() if method in by_method},
+        title=f"Runs at the target, {experiment.title}",
+        sources=[Source("runs", experiment.where)],
     )
 
 
@@ -199,7 +204,7 @@ def _final_table(tables: Tables, experiment: Experiment) -> Table:
     return Table(
         f"{experiment.title}, final values [95 % interval]: the mean over the runs that did not diverge, and the mean "
         "of the middle half of all runs, a diverged one with an infinite loss and an accuracy of 0.",
-        [*words("Method"), *numbers("Diverged", *means), *words("Heavy-tailed")],
+        [METHOD, *numbers("Diverged", *means), *words("Heavy-tailed")],
         rows,
     )
 
@@ -226,7 +231,11 @@ def _pooled_profile(tables: Tables, styles: Mapping[str, Style]) -> Chart:
         f"same experiment, each experiment counting alike.{_bands_text(len(present))} {measured_on(tables)}"
     )
     return Chart(
-        svgs, caption, legend={method: style for method, style in styles.items() if method in present}
+        svgs,
+        caption,
+        legend={method: style for method, style in styles.items() if method in present},
+        title="Runs at the target, all experiments",
+        sources=[Source("runs"), Source("summary")],
     )
 
 
@@ -262,7 +271,7 @@ def _pooled_table(tables: Tables) -> Table:
         "baseline's median in the same experiment [95 % bootstrap interval, each experiment's runs resampled for "
         "themselves]. A run that missed the target is infinitely late; how long a step takes is held for known. "
         f"{measured_on(tables)}",
-        [*words("Method"), *numbers("Experiments", "Reached", *(axis.title.capitalize() for axis in axes))],
+        [METHOD, *numbers("Experiments", "Reached", *(axis.title.capitalize() for axis in axes))],
         cells,
     )
 

@@ -176,7 +176,11 @@ def _chart(judgement: Judgement, name: str, key: str, machine: str) -> Chart | N
     )
     present = [says for says in _SAYS if any(one.says == says for one in drawn)]
     marks = joined([f"{MARKS[says]} {_SAYS[says]}" for says in present])
-    return Chart([svg], f"Figures with their 95 % intervals: {marks}.{more} {machine}".strip())
+    return Chart(
+        [svg],
+        f"Figures with their 95 % intervals: {marks}.{more} {machine}".strip(),
+        title=f"{name[:1].upper()}{name[1:]}",
+    )
 
 
 def _table(judgement: Judgement, name: str, machine: str) -> Table | None:

@@ -8,6 +8,8 @@ import os
 import shutil
 import signal
 import sys
+import webbrowser
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -40,6 +42,8 @@ from fgbench.numerics import require_pinned
 from fgbench.progress import Progress
 from fgbench.provenance import provenance, study_provenance
 from fgbench.results import (
+    OPERATIONS_KEYS,
+    RUN_KEYS,
     rated,
     read_cost,
     read_laws,
@@ -73,12 +77,14 @@ from fgbench.types import Json, Samples, Split
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fgbench.comparing import Study as FinishedStudy
     from fgbench.cost.steps import Method, Workload
     from fgbench.training import Settings
 
 LOG = logging.getLogger("fgbench")
 METADATA_KEYS = ("asked_for", "used", "input_shape", "class_names", "samples_sha256", "files")
 VERIFICATION_KEYS = ("verdict", "runs", "operations", "cells", "references", "study_sha256")
+TERMINAL_WIDTH = 80
 LOG.propagate = False  # absl, which comes with a data set, would print every line again
 
 
@@ -129,13 +135,17 @@ def prepare(parsed: argparse.Namespace) -> None:
 
 
 def summary(parsed: argparse.Namespace) -> None:
-    """Say where a study's report lies, and whether the study reproduces its references."""
-    from fgbench.findings import verdict_text
+    """Say in a terminal what a study found and whether it reproduces its references; open its report on a desktop."""
+    from fgbench.terminal import study_text
 
     results = Path(read_config(parsed.config)["results"])
-    LOG.info("%s", verdict_text(read_json(results / "verification.json", keys=VERIFICATION_KEYS)))
-    _unchanged_tables(results / "tables")
-    LOG.info("The report: %s", results / "report.html")
+    found, study = _tables(results / "tables")
+    verification = _of_study(results / "verification.json", VERIFICATION_KEYS, study)
+    width = shutil.get_terminal_size((TERMINAL_WIDTH, 24)).columns
+    LOG.info("%s", study_text(found, verification, width=max(width, TERMINAL_WIDTH)))
+    page = results / "report.html"
+    opened = not parsed.closed and _has_desktop() and webbrowser.open(page.resolve().as_uri())
+    LOG.info("The report%s: %s", ", opened in your browser" if opened else "", page)
 
 
 def data(parsed: argparse.Namespace) -> None:
@@ -404,6 +414,8 @@ def tables(parsed: argparse.Namespace) -> None:
         parsed.output / "columns.json",
         {"columns": COLUMNS, "files_sha256": files, "study_sha256": study, "provenance": own},
     )
+    if parsed.archive:
+        write_with(parsed.archive, partial(_zip, [*written, parsed.output / "columns.json"]))
     write_json(parsed.provenance, study_provenance(shown_config(config), config_sha256(config), made, study))
     LOG.info("%d tables of %d records in %s", len(COLUMNS), len(run_records), parsed.output)
 
@@ -436,15 +448,17 @@ def reference(parsed: argparse.Namespace) -> None:
 
 def report(parsed: argparse.Namespace) -> None:
     """Render the tables as one HTML page that needs no other file."""
+    from fgbench.parallel import num_cores
     from fgbench.report import render
 
     if len(parsed.metadata) != len(parsed.samples):
         numbers = f"{len(parsed.samples)} --samples and {len(parsed.metadata)} --metadata"
         raise ConfigError(f"{numbers} were given; one of each for every data set is accepted.")
     described = _all_metadata(parsed)
+    read = [_samples(path, metadata) for metadata, path in zip(described, parsed.samples, strict=True)]
     samples = {
-        metadata["asked_for"]: {"inputs": _samples(path, metadata).inputs}
-        for metadata, path in zip(described, parsed.samples, strict=True)
+        metadata["asked_for"]: {"inputs": one.inputs, "labels": one.labels}
+        for metadata, one in zip(described, read, strict=True)
     }
     tables, study = _tables(parsed.tables)
     page = render(
@@ -455,6 +469,7 @@ def report(parsed: argparse.Namespace) -> None:
         provenance=_of_study(parsed.provenance, ("makers", "results"), study),
         verification=_of_study(parsed.verification, VERIFICATION_KEYS, study),
         rendered=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        processes=num_cores(),
     )
     write_text(parsed.output, page)
     LOG.info("%s: %d bytes", parsed.output, len(page.encode()))
@@ -463,6 +478,39 @@ def report(parsed: argparse.Namespace) -> None:
             LOG.warning(
                 "%s was asked for, %s was used: the report says why", metadata["asked_for"], metadata["used"]
             )
+
+
+def compare(parsed: argparse.Namespace) -> None:
+    """Compare two finished studies, A and B: what changed, what is within noise, what cannot be compared."""
+    from fgbench.compare_findings import headline, overview
+    from fgbench.compare_report import comparison_page
+    from fgbench.comparing import compared
+
+    if parsed.a.resolve() == parsed.b.resolve():
+        raise ConfigError(
+            f"{parsed.a} and {parsed.b} are the same folder; two studies' folders are accepted."
+        )
+    found = compared(_finished(parsed.a), _finished(parsed.b))
+    rendered = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    write_text(parsed.output, comparison_page(found, rendered=rendered))
+    for sentence in (headline(found).words, *overview(found)):
+        LOG.info("%s", sentence)
+    LOG.info("The comparison: %s", parsed.output)
+
+
+def _has_desktop() -> bool:
+    """Return whether somebody sits before a screen here: a terminal, with a desktop around it."""
+    shown = sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    return sys.stdout.isatty() and shown
+
+
+def _zip(files: Sequence[Path], path: Path) -> None:
+    """Write these files to one archive, the same bytes for the same files."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            archive.writestr(zipfile.ZipInfo(f"tables/{file.name}"), file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def _config(parsed: argparse.Namespace) -> Json:
@@ -765,6 +813,50 @@ def _of_study(path: Path, keys: Sequence[str], study: str) -> Json:
     return found
 
 
+def _finished(folder: Path) -> FinishedStudy:
+    """Return what a comparison reads of a finished study: whatever version made it, nothing was changed since.
+
+    Run records are held against the study's own tables, not against its config, which another version may not read.
+    """
+    from fgbench.comparing import NEEDED, require_made, require_readable
+    from fgbench.comparing import Study as FinishedStudy
+    from fgbench.tables import table_from_csv
+
+    _require_finished(folder)
+    study = _unchanged_tables(folder / "tables")
+    require_readable(str(folder), read_json(folder / "tables/columns.json", keys=("columns",))["columns"])
+    made = _of_study(folder / "provenance.json", ("config", "data", "makers", "results"), study)
+    require_made(str(folder), made)
+    paths = [folder / one["path"] for one in made["results"] if one["path"].startswith("runs/")]
+    records = [read_json(path, keys=(*RUN_KEYS, "num_parameters")) for path in paths]
+    if study_sha256(records) != study:
+        raise ResultError(
+            f"{folder / 'runs'}: holds other runs than its tables tell of. {rebuild(folder / 'tables', '-r ')}"
+        )
+    return FinishedStudy(
+        name=str(folder),
+        tables={name: table_from_csv(name, folder / f"tables/{name}.csv") for name in NEEDED},
+        records=records,
+        counts=read_json(folder / "operations.json", keys=OPERATIONS_KEYS)["cells"],
+        provenance=made,
+        verification=_of_study(folder / "verification.json", VERIFICATION_KEYS, study),
+    )
+
+
+def _require_finished(folder: Path) -> None:
+    """Refuse a folder that holds no study, or one that `make report` has not finished."""
+    if not (folder / "config.yaml").is_file():
+        raise ResultError(
+            f"{folder}: holds no study (no {folder / 'config.yaml'}); a study's folder of results is accepted."
+        )
+    parts = ("operations.json", "tables/columns.json", "provenance.json", "verification.json")
+    if missing := [part for part in parts if not (folder / part).is_file()]:
+        raise ResultError(
+            f"{folder}: the study is not finished, it has no {', '.join(missing)}. `make report`, with its CONFIG, "
+            "goes on with it."
+        )
+
+
 def _study(path: Path) -> tuple[Json, list[Json], Json]:
     """Return a study's config, run records and counted operations, given its folder of results or its config."""
     if not path.is_file():
@@ -927,12 +1019,27 @@ _ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "tables": _file("--tables", "the folder of tables"),
     "provenance": _file("--provenance", "what made the study, .json"),
     "verification": _file("--verification", "whether the study reproduces its references, .json"),
+    "archive": _file(
+        "--archive", "where to write all tables in one .zip; without it, nowhere", required=False
+    ),
+    "closed": (
+        "--no-open",
+        {"dest": "closed", "action": "store_true", "help": "do not open the report in a browser"},
+    ),
     "into": _file("--into", "the folder of results; without it, the config's", required=False),
     "output": _file("--output", "where to write the result"),
     "results": _folder("results", "a study's folder of results, or its config"),
     "of": _file("--of", "the config that was tuned, for the comment that says how the file is made anew"),
     "first": _folder("first", "a study's folder of results, or its config"),
     "second": _folder("second", "the same of another, independent run of that study"),
+    "a": _folder("a", "the folder of results of a finished study, A"),
+    "b": _folder("b", "the same of another, B, which is told beside A"),
+    "page": _file(
+        "--output",
+        "where to write the page; without it, comparison.html",
+        required=False,
+        default=Path("comparison.html"),
+    ),
     "against": _file(
         "--against",
         "references to compare with; without it, those that the config names",
@@ -1007,7 +1114,7 @@ _COMMANDS: tuple[tuple[Callable[[argparse.Namespace], int | None], tuple[str, ..
         tables,
         (
             *("config", "runs", "operations", "cost", "scaling", "tuning", "tuned", "laws", "probes"),
-            *("output", "provenance"),
+            *("output", "archive", "provenance"),
         ),
         "--config results/config.yaml --runs results/runs/*/*/*/*.json \\\n"
         "    --operations results/operations.json --cost results/cost.json --scaling results/scaling.json \\\n"
@@ -1026,5 +1133,6 @@ _COMMANDS: tuple[tuple[Callable[[argparse.Namespace], int | None], tuple[str, ..
         "    --samples results/data/*.npz --metadata results/data/*.json --provenance results/provenance.json \\\n"
         "    --verification results/verification.json --output results/report.html",
     ),
-    (summary, ("config",), "--config config/config.yaml"),
+    (summary, ("config", "closed"), "--config config/config.yaml"),
+    (compare, ("a", "b", "page"), "results results-of-another-commit --output comparison.html"),
 )

@@ -34,7 +34,7 @@ from fgbench.cost_findings import (
     ratio_verdict,
 )
 from fgbench.findings import Experiment, Row, Tables, experiments, methods, target_time_text
-from fgbench.pieces import Chart, Table, numbers, words
+from fgbench.pieces import METHOD, Chart, Source, Table, numbers, words
 from fgbench.svg import Style, printable
 from fgbench.wording import (
     ABSENT,
@@ -114,6 +114,8 @@ def ladder_chart(tables: Tables, rows: pd.DataFrame, key: str, on: str, styles: 
         f"{name}{_fixed_text(rows, axis)}. {said} {measured_on(tables)}",
         _growth_table(tables, rows, f"{name}{_fixed_text(rows, axis)}"),
         {method: style for method, style in styles.items() if method in present},
+        title=f"Cost against {axis_name(axis)}{on}",
+        sources=[Source("ladder", {"axis": axis, "device": device})],
     )
 
 
@@ -203,10 +205,14 @@ def _ratio_chart(
         ]
         for one in ratios
     ]
-    columns = [*words("Method"), *numbers(f"× {baseline}", "Noise floor", "Rounds"), *words("Verdict")]
+    columns = [METHOD, *numbers(f"× {baseline}", "Noise floor", "Rounds"), *words("Verdict")]
     caption = f"{case.title}: a step's time as a multiple of {baseline}'s is {_ratios_text(ratios)}."
     return Chart(
-        svgs, f"{caption} {measured_on(tables)}", Table(f"{title}. {measured_on(tables)}", columns, rows)
+        svgs,
+        f"{caption} {measured_on(tables)}",
+        Table(f"{title}. {measured_on(tables)}", columns, rows),
+        title=title,
+        sources=[Source("step_ratios", case.experiment.where | {"device": case.device})],
     )
 
 
@@ -247,13 +253,20 @@ def _parts_chart(tables: Tables, case: Case, key: str, groups: Sequence[Sequence
         ]
         for one in bars
     ]
-    columns = [*words("Method"), *numbers("Whole step", *(PART_NAMES[part] for part in PARTS), "All parts")]
+    columns = [METHOD, *numbers("Whole step", *(PART_NAMES[part] for part in PARTS), "All parts")]
     table = Table(f"{title}: medians, and shares of all parts together. {measured_on(tables)}", columns, rows)
     trained = [one for one in bars if one.method in methods(tables)]
     caption = (
         f"{case.title}, where the time of a step goes: {_bars_text(trained or bars)}. {measured_on(tables)}"
     )
-    return Chart(svgs, caption, table, parts=[PART_NAMES[part] for part in PARTS])
+    return Chart(
+        svgs,
+        caption,
+        table,
+        parts=[PART_NAMES[part] for part in PARTS],
+        title=title,
+        sources=[Source("step_times", case.experiment.where | {"device": case.device})],
+    )
 
 
 def _bars_text(bars: Sequence[Bar]) -> str:
@@ -363,6 +376,12 @@ def _target_chart(
         ]
         for one in arrivals
     ]
-    columns = [*words("Method"), *numbers("Reached", "Median steps", "Time of a step", "Time to the target")]
+    columns = [METHOD, *numbers("Reached", "Median steps", "Time of a step", "Time to the target")]
     table = Table(f"{title}. {measured_on(tables)}", columns, rows)
-    return Chart([svg], f"{experiment.title}, median times: {said}. {measured_on(tables)}", table)
+    return Chart(
+        [svg],
+        f"{experiment.title}, median times: {said}. {measured_on(tables)}",
+        table,
+        title=title,
+        sources=[Source("runs", experiment.where), Source("summary", experiment.where)],
+    )

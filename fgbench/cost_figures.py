@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fgbench.svg import INK, PART_PALETTE, Style, drawing, inlined, name_ticks, printable
+from fgbench.svg import INK, PART_PALETTE, Style, drawing, inlined, name_ticks, of_method, printable
 from fgbench.wording import bytes_text, percent_text, seconds_text, tick_text
 
 if TYPE_CHECKING:
@@ -100,15 +100,8 @@ def ratio_chart(
         axes.set_xlim(1 / limit, limit)
         _name_ratio_ticks(axes.xaxis, limit)
         for row, one in enumerate(ratios):
-            colour = styles[one.method].light
-            axes.plot([1, 1], [-row - 0.34, -row + 0.24], color=INK, linewidth=0.8)
-            if math.isfinite(one.floor):
-                axes.fill_betweenx(
-                    [-row - 0.3, -row + 0.22], 1 / one.floor, one.floor, color=INK, alpha=0.16, linewidth=0
-                )
-            rounds = _thinned(one.rounds)
-            axes.plot(rounds, _scattered(row, len(rounds)), "o", color=colour, markersize=2.6, alpha=0.6)
-            _mark(axes, row, one.ratio, one.low, one.high)
+            with of_method(axes, one.method):
+                _draw_ratio(axes, row, one, styles[one.method].light)
         axes.set_xlabel("faster ← time of a step → slower")
         return inlined(figure, key, title, description)
 
@@ -133,10 +126,8 @@ def parts_chart(bars: Sequence[Bar], *, key: str, title: str, description: str) 
         axes = _rows(figure, [one.text for one in bars])
         unit, scale = ("ms", 1e3) if longest >= 1e-3 else ("µs", 1e6)
         for row, one in enumerate(bars):
-            _stack(axes, row, one, scale, end * scale)
-            rounds = np.minimum(_thinned(one.rounds), end) * scale
-            axes.plot(rounds, np.full(len(rounds), -row - 0.27), "o", color=INK, markersize=1.7, alpha=0.5)
-            axes.plot(2 * [one.step_time_s * scale], [-row - 0.3, -row + 0.24], color=INK, linewidth=1.8)
+            with of_method(axes, one.method):
+                _draw_bar(axes, row, one, scale, end)
         axes.set_xlim(0, end * scale * 1.04)
         axes.set_xlabel(f"time of a step ({unit})")
         return inlined(figure, key, title, description)
@@ -160,9 +151,8 @@ def growth_chart(
         axes = figure.add_axes((0.15, 0.15, 0.82, 0.73))
         _scale(axes, growths, quantity)
         for one in growths:
-            style = styles[one.method]
-            axes.plot(one.sizes, one.values, "o", color=style.light, markersize=3, alpha=0.6, clip_on=False)
-            axes.plot(*_power_law(one), color=style.light, linestyle=(0, style.dashes or None), linewidth=1.7)
+            with of_method(axes, one.method):
+                _draw_growth(axes, one, styles[one.method])
         axes.set_title(
             {"step_time_s": "time of a step", "peak_memory_bytes": "peak memory"}[quantity], loc="left"
         )
@@ -191,12 +181,8 @@ def target_chart(
         axes.set_xlim(low, high)
         name_ticks(axes.xaxis, low, high)
         for row, one in enumerate(arrivals):
-            colour = styles[one.method].light
-            runs = _thinned(one.runs_s)
-            axes.plot(runs, _scattered(row, len(runs)), "o", color=colour, markersize=3.2, alpha=0.7)
-            _mark(axes, row, one.median_s, one.low, one.high)
-            if math.isinf(one.median_s):
-                axes.plot([high / 1.15], [-row - 0.04], ">", color=INK, markersize=6, clip_on=False)
+            with of_method(axes, one.method):
+                _draw_arrival(axes, row, one, styles[one.method].light, high)
         axes.set_xlabel("time to the target (s), steps alone")
         return inlined(figure, key, title, description)
 
@@ -210,6 +196,36 @@ def round_values(blocks: pd.DataFrame, method: str, *, engine: str = "eager") ->
         & ~blocks["twin"]
     ]
     return own.groupby("round", sort=True)["step_time_s"].mean().to_numpy(dtype=float)
+
+
+def _draw_ratio(axes: Axes, row: int, one: Ratio, colour: str) -> None:
+    axes.plot([1, 1], [-row - 0.34, -row + 0.24], color=INK, linewidth=0.8)
+    if math.isfinite(one.floor):
+        band = [-row - 0.3, -row + 0.22]
+        axes.fill_betweenx(band, 1 / one.floor, one.floor, color=INK, alpha=0.16, linewidth=0)
+    rounds = _thinned(one.rounds)
+    axes.plot(rounds, _scattered(row, len(rounds)), "o", color=colour, markersize=2.6, alpha=0.6)
+    _mark(axes, row, one.ratio, one.low, one.high)
+
+
+def _draw_bar(axes: Axes, row: int, one: Bar, scale: float, end: float) -> None:
+    _stack(axes, row, one, scale, end * scale)
+    rounds = np.minimum(_thinned(one.rounds), end) * scale
+    axes.plot(rounds, np.full(len(rounds), -row - 0.27), "o", color=INK, markersize=1.7, alpha=0.5)
+    axes.plot(2 * [one.step_time_s * scale], [-row - 0.3, -row + 0.24], color=INK, linewidth=1.8)
+
+
+def _draw_growth(axes: Axes, one: Growth, style: Style) -> None:
+    axes.plot(one.sizes, one.values, "o", color=style.light, markersize=3, alpha=0.6, clip_on=False)
+    axes.plot(*_power_law(one), color=style.light, linestyle=(0, style.dashes or None), linewidth=1.7)
+
+
+def _draw_arrival(axes: Axes, row: int, one: Arrival, colour: str, high: float) -> None:
+    runs = _thinned(one.runs_s)
+    axes.plot(runs, _scattered(row, len(runs)), "o", color=colour, markersize=3.2, alpha=0.7)
+    _mark(axes, row, one.median_s, one.low, one.high)
+    if math.isinf(one.median_s):
+        axes.plot([high / 1.15], [-row - 0.04], ">", color=INK, markersize=6, clip_on=False)
 
 
 def _height(num_rows: int) -> float:

@@ -32,7 +32,7 @@ from fgbench.cost_findings import (
 )
 from fgbench.cost_tables import EAGER, FORWARD_PASS
 from fgbench.findings import Experiment, Row, Tables
-from fgbench.pieces import Chart, Table, numbers, words
+from fgbench.pieces import METHOD, Chart, Table, numbers, words
 from fgbench.svg import Style
 from fgbench.wording import (
     ABSENT,
@@ -108,7 +108,7 @@ def cost_section(tables: Tables, styles: Mapping[str, Style]) -> Cost:
 def case_table(tables: Tables, case: Case) -> Table:
     baseline = case.baseline
     columns = [
-        *words("Method"),
+        METHOD,
         *numbers("Time of a step", "× forward pass", f"× {baseline or 'baseline'}"),
         *words("Verdict"),
         *numbers("Operations", "× forward pass, operations", "Peak memory", "Reached the target"),
@@ -154,7 +154,9 @@ def engines_table(tables: Tables, found: Sequence[Case]) -> Table | None:
     if not rows:
         return None
     columns = [
-        *words("Experiment", "Method", "Engine"),
+        *words("Experiment"),
+        METHOD,
+        *words("Engine"),
         *numbers("Time of a step", "× the same method, eager"),
         *words("Verdict"),
         *numbers("× baseline, same engine"),
@@ -329,7 +331,13 @@ def _floors_table(tables: Tables, found: Sequence[Case]) -> Table | None:
         "Each step against a second copy of itself, timed in the same rounds: a difference between two steps is "
         f"claimed only beyond the ends of both their intervals here. {len(unresolved)} of {len(rows)} copies are not "
         f"resolved from their originals. {measured_on(tables)}",
-        [*words("Experiment", "Method", "Engine"), *numbers("Copy by original", "Rounds"), *words("Verdict")],
+        [
+            *words("Experiment"),
+            METHOD,
+            *words("Engine"),
+            *numbers("Copy by original", "Rounds"),
+            *words("Verdict"),
+        ],
         rows,
     )
 

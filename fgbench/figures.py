@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fgbench.axes import Axis
 from fgbench.statistics import Profile
-from fgbench.svg import INK, Style, drawing, inlined, name_ticks
+from fgbench.svg import INK, Style, drawing, inlined, name_ticks, of_method
 from fgbench.tidy import worst
 from fgbench.wording import tick_text
 
@@ -26,6 +26,10 @@ Floats: TypeAlias = NDArray[np.float64]
 
 MOST_BANDS = 6
 """Methods up to which their bands are drawn, in as many colours: more would hide each other."""
+
+
+SEED_POINTS = 60
+"""Records drawn of a single seed's run at most; the table `curves` has them all."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,7 @@ def spread(curves: pd.DataFrame, runs: pd.DataFrame, metric: str) -> Spread:
 
 def _on_grid(rows: pd.DataFrame, grid: Floats, metric: str, diverged_at: Any) -> Floats:
     steps = rows["step"].to_numpy(dtype=float)
-    values = rows[metric].to_numpy(dtype=float)[np.searchsorted(steps, grid, side="right") - 1]
-    values = np.where(np.isfinite(values), values, worst(metric))
+    values = _worst_for_none(rows[metric], metric)[np.searchsorted(steps, grid, side="right") - 1]
     return values if pd.isna(diverged_at) else np.where(grid >= float(diverged_at), worst(metric), values)
 
 
@@ -83,13 +86,17 @@ def curve_chart(
     with drawing(key, height=2.75) as figure:
         axes = figure.add_axes((0.12, 0.15, 0.85, 0.73))
         drawn = [
-            _Drawn(style, of_method, runs[runs["method"] == method], metric, against)
+            _Drawn(method, style, own, runs[runs["method"] == method], metric, against)
             for method, style in styles.items()
-            if len(of_method := curves[(curves["method"] == method) & curves[against.name].notna()])
+            if len(own := curves[(curves["method"] == method) & curves[against.name].notna()])
         ]
         floor, ceiling = _limits(drawn, metric, target)
         for one in drawn:
-            one.draw(axes, ceiling, banded=len(drawn) <= MOST_BANDS)
+            with of_method(axes, one.method):
+                one.draw(axes, ceiling, banded=len(drawn) <= MOST_BANDS)
+            if len(drawn) <= MOST_BANDS:
+                with of_method(axes, one.method, on_demand=True):
+                    one.draw_seeds(axes, ceiling)
         if target is not None:
             axes.axhline(target, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
             axes.annotate(
@@ -133,22 +140,22 @@ def profile_chart(
         name_ticks(axes.xaxis, low, high)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
         for method, one in profiles.items():
-            style = styles[method]
             x = np.concatenate([[low], np.maximum(one.thresholds, low), [high]])
-            if len(profiles) <= MOST_BANDS and (one.low < one.high).any():
-                low_end, high_end = (np.concatenate([[0.0], end, end[-1:]]) for end in (one.low, one.high))
-                axes.fill_between(
-                    x, low_end, high_end, step="post", color=style.light, alpha=0.13, linewidth=0
-                )
-            share = np.concatenate([[0.0], one.share, one.share[-1:] if one.share.size else [0.0]])
-            axes.step(
-                x, share, where="post", color=style.light, linestyle=(0, style.dashes or None), linewidth=1.7
-            )
+            with of_method(axes, method):
+                _draw_profile(axes, x, one, styles[method], banded=len(profiles) <= MOST_BANDS)
         if baseline is not None:
             axes.axvline(baseline, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
         axes.set_title("share of all runs at the target", loc="left")
         axes.set_xlabel(label)
         return inlined(figure, key, title, description)
+
+
+def _draw_profile(axes: Axes, x: Floats, one: Profile, style: Style, *, banded: bool) -> None:
+    if banded and (one.low < one.high).any():
+        low_end, high_end = (np.concatenate([[0.0], end, end[-1:]]) for end in (one.low, one.high))
+        axes.fill_between(x, low_end, high_end, step="post", color=style.light, alpha=0.13, linewidth=0)
+    share = np.concatenate([[0.0], one.share, one.share[-1:] if one.share.size else [0.0]])
+    axes.step(x, share, where="post", color=style.light, linestyle=(0, style.dashes or None), linewidth=1.7)
 
 
 def image_uri(pixels: NDArray[np.uint8]) -> str:
@@ -168,16 +175,37 @@ class _Drawn:
     """One method's lines in one panel."""
 
     def __init__(
-        self, style: Style, curves: pd.DataFrame, runs: pd.DataFrame, metric: str, against: Axis
+        self,
+        method: str,
+        style: Style,
+        curves: pd.DataFrame,
+        runs: pd.DataFrame,
+        metric: str,
+        against: Axis,
     ) -> None:
         later = curves[curves["step"] > 0]
         per_step = float(later[against.name].iloc[0] / later["step"].iloc[0]) if len(later) else 1.0
+        self.method = method
         self.style = style
+        self.seeds = [
+            (rows["step"].to_numpy(dtype=float) * per_step, _worst_for_none(rows[metric], metric))
+            for _, rows in curves.groupby("seed", sort=True)
+        ]
         self.spread = spread(curves, runs, metric)
         self.x = self.spread.steps * per_step
         ends = curves.sort_values("step").groupby("seed").tail(1).merge(runs[["seed", "status"]], on="seed")
         last = np.where(ends["status"] == "diverged", worst(metric), ends[metric].to_numpy(dtype=float))
         self.ends = pd.DataFrame({"x": ends["step"] * per_step, "y": last, "status": ends["status"]})
+
+    def draw_seeds(self, axes: Axes, ceiling: float) -> None:
+        """Draw each seed's run as a thin line, in a group that the page shows on demand."""
+        parts = [(x[places], y[places]) for x, y in self.seeds for places in [_spaced(len(x), SEED_POINTS)]]
+        # One line with gaps: an artist a seed would take a quarter of all drawing.
+        x, y = (
+            np.concatenate([np.append(values, np.nan) for values in of]) for of in zip(*parts, strict=True)
+        )
+        shown = np.where(np.isinf(y), ceiling, np.minimum(y, ceiling))
+        axes.plot(x, shown, color=self.style.light, linewidth=0.7)
 
     def draw(self, axes: Axes, ceiling: float, *, banded: bool) -> None:
         colour = self.style.light
@@ -211,11 +239,7 @@ def _thinned(x: Floats, spread: Spread, *, num_points: int = 150) -> tuple[Float
     """Return the spread at no more than about `num_points` places, the band still holding every value."""
     if len(x) <= num_points:
         return x, spread.median, spread.low, spread.high
-    linear, logarithmic = (
-        np.linspace(0, len(x) - 1, num_points // 2),
-        np.geomspace(1, len(x) - 1, num_points // 2),
-    )
-    last = np.unique(np.concatenate([[0], linear, logarithmic]).astype(int))
+    last = _spaced(len(x), num_points)
     first = np.concatenate([[0], last[:-1] + 1])
     return (
         x[last],
@@ -223,6 +247,23 @@ def _thinned(x: Floats, spread: Spread, *, num_points: int = 150) -> tuple[Float
         np.minimum.reduceat(spread.low, first),
         np.maximum.reduceat(spread.high, first),
     )
+
+
+def _spaced(number: int, most: int) -> NDArray[np.int64]:
+    """Return about `most` places of so many at most, both ends among them, closer together where they begin.
+
+    >>> _spaced(3, 10).tolist(), len(_spaced(1000, 50)) <= 50
+    ([0, 1, 2], True)
+    """
+    if number <= most:
+        return np.arange(number)
+    spaced = np.linspace(0, number - 1, most // 2), np.geomspace(1, number - 1, most // 2)
+    return np.unique(np.concatenate([[0], *spaced]).astype(int))
+
+
+def _worst_for_none(values: pd.Series[Any], metric: str) -> Floats:
+    found = values.to_numpy(dtype=float)
+    return np.where(np.isfinite(found), found, worst(metric))
 
 
 def _limits(drawn: Sequence[_Drawn], metric: str, target: float | None) -> tuple[float, float]:

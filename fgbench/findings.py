@@ -15,6 +15,7 @@ from fgbench.types import Json
 from fgbench.verification import DIFFERS, IDENTICAL, NOT_COMPARABLE, WITHIN
 from fgbench.wording import (
     ABSENT,
+    Quantity,
     count_text,
     counted,
     interval_text,
@@ -59,6 +60,11 @@ class Experiment:
         stand_in = f" (stand-in for {self.dataset})" if self.data != self.dataset else ""
         return f"{self.model} on {self.data}{stand_in}"
 
+    @property
+    def where(self) -> dict[str, str]:
+        """What marks its rows in a table."""
+        return {"dataset": self.dataset, "data": self.data, "model": self.model}
+
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return this experiment's rows of a table."""
         return table[
@@ -86,7 +92,8 @@ def question(tables: Tables) -> str:
     baselines, others = _sides(tables)
     if not others or not baselines:
         return f"How does {joined(baselines or others)} train?"
-    return f"Does {joined(others, last='or')} train as well as {joined(baselines, last='or')}?"
+    named = joined(others, last="or") if len(others) <= MOST_TOLD else f"any of {len(others)} methods"
+    return f"Does {named} train as well as {joined(baselines, last='or')}?"
 
 
 def asked(tables: Tables) -> str:
@@ -106,7 +113,7 @@ def overview(tables: Tables) -> list[str]:
     """Return the answer in a few sentences: a method's verdicts over all experiments, and its price."""
     summary, comparisons = tables["summary"], tables["comparisons"]
     if len(methods(tables)) > MOST_TOLD + 1:
-        return [*_reached_together(summary), *_verdicts_together(comparisons), *_caution(tables)]
+        return [*_reached_together(summary), *verdicts_together(comparisons), *_caution(tables)]
     sentences = [_reached_overall(method, tables) for method in methods(tables)]
     for (method, baseline), rows in comparisons.groupby(["method", "baseline"], sort=True):
         sentences += [_verdicts(str(method), str(baseline), rows), *_price(str(method), str(baseline), rows)]
@@ -137,7 +144,7 @@ def grouped_findings(tables: Tables, experiment: Experiment) -> list[str]:
     return [
         *_reached_together(experiment.rows(tables["summary"])),
         *skipped_sentences(experiment.rows(tables["cells"])),
-        *_verdicts_together(experiment.rows(tables["comparisons"])),
+        *verdicts_together(experiment.rows(tables["comparisons"])),
     ]
 
 
@@ -157,11 +164,37 @@ def together_text(groups: Mapping[str, Sequence[str]]) -> str:
     return "; ".join([*said, f"{largest} with {rest} {len(groups[largest])} methods"])
 
 
-def comparison_text(row: Row) -> str:
+def verdicts_together(comparisons: pd.DataFrame, metrics: Sequence[str] = ()) -> list[str]:
+    """Return by quantity which methods are better, worse or not resolved, and in how many experiments if several.
+
+    `metrics` are the quantities told of; none: all of those that are told at all.
+    """
+    sentences = []
+    several = len(comparisons[list(EXPERIMENT)].drop_duplicates()) > 1
+    by_metric = dict(list(comparisons.groupby(["metric", "baseline"], sort=False)))
+    told = [key for metric in metrics for key in by_metric if key[0] == metric] if metrics else [*by_metric]
+    for metric, baseline in told:
+        rows = by_metric[metric, baseline]
+        if metric not in _TOLD:
+            continue
+        alike: dict[str, list[str]] = {}
+        for method, own in rows.groupby("method", sort=True):
+            counts = {verdict: int((own["verdict"] == verdict).sum()) for verdict in _CLAIMED}
+            said = [
+                f"{verdict}{f' in {count}' if several else ''}" for verdict, count in counts.items() if count
+            ]
+            alike.setdefault(joined(said), []).append(str(method))
+        groups = {text: alike[text] for text in sorted(alike)}
+        sentences.append(f"{_TOLD[str(metric)]} against {baseline}: {together_text(groups)}.")
+    return sentences
+
+
+def comparison_text(row: Row) -> Quantity:
     """Return a comparison's mean and interval, a ratio marked by ×."""
     if row["scale"] == "difference":
         sign = "+" if row["mean"] > 0 else ""
-        return sign + interval_text(row["mean"], row["low"], row["high"])
+        text = interval_text(row["mean"], row["low"], row["high"])
+        return Quantity(sign + text, row["mean"], row["low"], row["high"])
     return ratio_text(row["mean"], row["low"], row["high"])
 
 
@@ -243,10 +276,10 @@ def pair_texts(here: Any, reference: Any) -> tuple[str, str]:
     return texts
 
 
-def target_time_text(cell: Row) -> str:
+def target_time_text(cell: Row) -> Quantity:
     """Return a cell's median time to the target, with its interval if every run reached it."""
     if math.isinf(cell["time_to_target_s"]):
-        return "not reached"
+        return Quantity("not reached", math.inf)
     return seconds_interval_text(*(cell[f"time_to_target_{end}"] for end in ("s", "low", "high")))
 
 
@@ -368,25 +401,6 @@ def _reached_together(summary: pd.DataFrame) -> list[str]:
         )
     groups = {text: ended[share, text] for share, text in sorted(ended)}
     return [f"The target was reached in {together_text(groups)}."] if groups else []
-
-
-def _verdicts_together(comparisons: pd.DataFrame) -> list[str]:
-    """Return by quantity which methods are better, worse or not resolved, and in how many experiments if several."""
-    sentences = []
-    several = len(comparisons[list(EXPERIMENT)].drop_duplicates()) > 1
-    for (metric, baseline), rows in comparisons.groupby(["metric", "baseline"], sort=False):
-        if metric not in _TOLD:
-            continue
-        alike: dict[str, list[str]] = {}
-        for method, own in rows.groupby("method", sort=True):
-            counts = {verdict: int((own["verdict"] == verdict).sum()) for verdict in _CLAIMED}
-            said = [
-                f"{verdict}{f' in {count}' if several else ''}" for verdict, count in counts.items() if count
-            ]
-            alike.setdefault(joined(said), []).append(str(method))
-        groups = {text: alike[text] for text in sorted(alike)}
-        sentences.append(f"{_TOLD[str(metric)]} against {baseline}: {together_text(groups)}.")
-    return sentences
 
 
 def _verdicts(method: str, baseline: str, rows: pd.DataFrame) -> str:

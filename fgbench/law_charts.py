@@ -18,7 +18,7 @@ from fgbench.law_findings import (
     share_text,
     signed_text,
 )
-from fgbench.pieces import Chart, Table, numbers, words
+from fgbench.pieces import Chart, Source, Table, numbers, words
 from fgbench.svg import Style, method_styles
 from fgbench.wording import count_text, joined, number_text
 
@@ -67,7 +67,15 @@ def variance_chart(rows: pd.DataFrame) -> Chart | None:
     ]
     table = _table(known, "Variance of the forward gradient relative to ‖∇f‖²", "Tangents", "tangents")
     caption = f"{said} {apart} Lines are theory, (d + κ − 2)/K; marks are means with intervals."
-    return Chart(svgs, caption, table, styles)
+    return Chart(
+        svgs,
+        caption,
+        table,
+        styles,
+        "Tangents",
+        title="Variance against parameters and tangents",
+        sources=[Source("laws", {"law": "variance"})],
+    )
 
 
 def cosine_chart(rows: pd.DataFrame) -> Chart | None:
@@ -91,7 +99,15 @@ def cosine_chart(rows: pd.DataFrame) -> Chart | None:
     )
     lines = "Lines are theory, near √(K/d) for the projection and √(K/(K + d − 1)) for the mean"
     table = _table(known, "Cosine of estimate and gradient, normal tangents", "Estimator", "estimator")
-    return Chart([svg], f"{said} {lines}; marks are means with intervals.", table, styles)
+    return Chart(
+        [svg],
+        f"{said} {lines}; marks are means with intervals.",
+        table,
+        styles,
+        "Estimators",
+        title="Cosine against tangents",
+        sources=[Source("laws", {"law": law}) for law in COSINES],
+    )
 
 
 def _variance_lines(known: pd.DataFrame, styles: Mapping[str, Style]) -> list[Line]:

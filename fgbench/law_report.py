@@ -105,10 +105,10 @@ def _group_table(law: Law, own: pd.DataFrame) -> Table:
     """Return a law's measurements, a row a case: what is predicted, and what was found at each point of training."""
     points = list(dict.fromkeys(own["point"]))
     case = [*EXPERIMENT, "num_parameters", "estimator", "tangents", "num_tangents"]
-    cells = [
-        _group_row({row["point"]: row for row in rows.to_dict("records")}, points)
-        for _, rows in own.groupby(case, sort=False, dropna=False)
-    ]
+    measured: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row in own.to_dict("records"):
+        measured.setdefault(tuple(str(row[name]) for name in case), {})[row["point"]] = row
+    cells = [_group_row(at, points) for at in measured.values()]
     columns = [
         *words("Experiment", "Estimator", "Tangents"),
         *numbers("K", "Predicted", *(point.capitalize() for point in points)),

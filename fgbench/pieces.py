@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from fgbench.svg import Style
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading; numbers stand right."""
+    """A column's heading; numbers stand right. What a `method` is named for, or of, leaves with the method filter."""
 
     title: str
     is_number: bool = True
+    is_method: bool = False
+    method: str = ""
+
+
+METHOD = Column("Method", is_number=False, is_method=True)
+"""The column that names the method that a row tells of: the method filter takes such rows away."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +33,28 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Source:
+    """What a figure draws: the rows of a tidy table whose columns `where` have the values given there."""
+
+    table: str
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Chart:
-    """Charts under one caption, with the same numbers as a table; `legend` names the lines, `parts` the fills."""
+    """Charts under one caption, with the same numbers as a table; `legend` names the lines, `parts` the fills.
+
+    `title` names the figure where it is linked to; `sources` are the rows that it draws.
+    """
 
     svgs: Sequence[str]
     caption: str
     table: Table | None = None
     legend: Mapping[str, Style] = field(default_factory=dict)
+    legend_of: str = "Methods"
     parts: Sequence[str] = ()
+    title: str = ""
+    sources: Sequence[Source] = ()
 
 
 def words(*titles: str) -> list[Column]:

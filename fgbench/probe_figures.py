@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fgbench.statistics import Floats
-from fgbench.svg import INK, Style, drawing, inlined, name_ticks, printable
+from fgbench.svg import INK, Style, drawing, inlined, name_ticks, of_method, printable
 from fgbench.wording import tick_text
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def trace_chart(
             axes = figure.add_axes((0.14, 0.15, 0.83, 0.73))
             _scale(axes, traces, quantity, reference)
             for one in traces:
-                _draw(axes, one, styles[one.method], reference)
+                with of_method(axes, one.method):
+                    _draw(axes, one, styles[one.method], reference)
             axes.set_title(_TITLES[quantity], loc="left")
             axes.set_xlabel("steps")
             return inlined(figure, key, title, description)
@@ -74,7 +75,8 @@ def trace_chart(
         for place, one in enumerate(traces):
             axes = _small(figure, place, rows)
             _scale(axes, traces, quantity, reference)
-            _draw(axes, one, styles[one.method], reference)
+            with of_method(axes, one.method):
+                _draw(axes, one, styles[one.method], reference)
             axes.text(0, 1.06, printable(one.method, longest=31), transform=axes.transAxes, fontsize=8.5)
             axes.tick_params(labelsize=8)
             if place % 2:
@@ -112,15 +114,11 @@ def spread_chart(
                     alpha=0.6,
                 )
         for row, (method, boxes) in enumerate(spreads.items()):
-            axes.text(
-                0,
-                -row + 0.3,
-                printable(method, longest=58),
-                transform=axes.get_yaxis_transform(),
-                fontsize=9.5,
-            )
-            for place, one in enumerate(boxes):
-                _box(axes, -row + 0.14 - 0.19 * place, one, styles[method].light)
+            place_of_text: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "fontsize": 9.5}
+            with of_method(axes, method):
+                axes.text(0, -row + 0.3, printable(method, longest=58), **place_of_text)
+                for place, one in enumerate(boxes):
+                    _box(axes, -row + 0.14 - 0.19 * place, one, styles[method].light)
         reach = max(
             (abs(value) for boxes in spreads.values() for one in boxes for value in one.quantiles), default=0
         )

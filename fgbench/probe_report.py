@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fgbench.findings import Experiment, Tables, experiments
-from fgbench.pieces import Chart, Table, numbers, words
+from fgbench.pieces import METHOD, Chart, Source, Table, numbers
 from fgbench.probe_figures import MOST_TOGETHER, Spread, Trace, spread_chart, trace_chart
 from fgbench.probe_findings import EXACT, Probed, expected, mean_text, probe_sentences
 from fgbench.probe_tables import COSINE, DIRECTIONAL_DERIVATIVE, NORM_RATIO, PROJECTION
@@ -106,7 +106,14 @@ def _traces(experiment: Experiment, probed: Sequence[Probed], key: str, styles: 
     )
     shown = {one.method for one in probed}
     legend = {method: style for method, style in styles.items() if method in shown}
-    return Chart(svgs, caption, _table(experiment, probed), legend if together else {})
+    return Chart(
+        svgs,
+        caption,
+        _table(experiment, probed),
+        legend if together else {},
+        title=f"Estimates along training, {experiment.title}",
+        sources=[Source("probes", experiment.where)],
+    )
 
 
 def _trace(one: Probed, quantity: str) -> Trace | None:
@@ -148,7 +155,7 @@ def _spreads(
     ]
     table = Table(
         f"{title}: quantiles. Of a standard normal number they are −1.64, −0.67, 0.00, 0.67 and 1.64.",
-        [*words("Method"), *numbers("Step", "5 %", "25 %", "50 %", "75 %", "95 %")],
+        [METHOD, *numbers("Step", "5 %", "25 %", "50 %", "75 %", "95 %")],
         rows,
     )
     caption = (
@@ -156,7 +163,7 @@ def _spreads(
         "from above: box 25 to 75 %, line 5 to 95 %; dotted, the same of a standard normal number. Methods that draw "
         "no tangents in the space of the parameters have none."
     )
-    return Chart([svg], caption, table)
+    return Chart([svg], caption, table, title=title, sources=[Source("probes", experiment.where)])
 
 
 def _boxes(one: Probed) -> list[Spread]:
@@ -174,7 +181,7 @@ def _last_text(probed: Sequence[Probed], quantity: str) -> str:
 def _table(experiment: Experiment, probed: Sequence[Probed]) -> Table:
     rows = [_cells(one, place) for one in probed for place in (0, -1) if one.at(COSINE, place)]
     columns = [
-        *words("Method"),
+        METHOD,
         *numbers(
             "Step",
             "Estimates",

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from itertools import groupby, product
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from fgbench import findings
-from fgbench.axes import Axis, known_axes
+from fgbench.answers import answer
 from fgbench.axes_findings import axes_overview
 from fgbench.axes_report import Spent, pooled, spent
 from fgbench.claims import judged_claims
 from fgbench.claims import overview as claims_overview
-from fgbench.claims_report import claims_section
-from fgbench.cost_findings import measured_methods, measured_on
+from fgbench.claims_report import Claims, claims_section
+from fgbench.cost_findings import measured_methods
 from fgbench.cost_report import cost_section
-from fgbench.figures import MOST_BANDS, Spread, curve_chart, image_uri, spread
-from fgbench.findings import Experiment, Row, Tables
+from fgbench.curves_report import Curves, learning_curves
+from fgbench.errors_report import Arrays, Errors, errors_part
+from fgbench.findings import Experiment, Tables
 from fgbench.law_report import laws_section
-from fgbench.pieces import Chart, Column, Table
+from fgbench.page import page
+from fgbench.parallel import together
+from fgbench.pieces import Column, Table
 from fgbench.probe_report import probes_section
-from fgbench.svg import PALETTE, PART_PALETTE, Style, method_styles
+from fgbench.summary_report import comparison_table, summary_table
+from fgbench.svg import Style, method_styles
 from fgbench.tables import COLUMNS, KEY
 from fgbench.tuning_report import tuning_section
 from fgbench.types import Json
@@ -46,57 +48,14 @@ from fgbench.wording import (
     ABSENT,
     count_text,
     counted,
-    interval_text,
     joined,
-    number_text,
-    p_text,
-    percent_text,
-    unbroken,
 )
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Facts: TypeAlias = Mapping[str, str]
 Blocks: TypeAlias = Sequence[tuple[str, Facts]]
 
-IMAGES_A_CLASS = 9
-ROWS_A_METHOD = 20
-"""Misclassified examples shown at most; the total is said, and the table `misclassified` has them all."""
-
 RUNS_SHOWN = 12
 """Runs other than their reference shown at most; the total is said, and `verification.json` has them all."""
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """A confusion matrix: a row a true class, each cell its count and its rate of the row."""
-
-    title: str
-    caption: str
-    class_names: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[tuple[int, float]]]]
-
-
-@dataclass(frozen=True)
-class Thumbnail:
-    """A misclassified image."""
-
-    uri: str
-    alt: str
-    predicted: str
-    votes: str
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """A method's misclassified examples: images by true class, or rows of features."""
-
-    method: str
-    total: str
-    groups: Sequence[tuple[str, Sequence[Thumbnail], int]] = ()
-    table: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -150,13 +109,32 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Again:
+    """The commands that make a study again: all of it, with its config in a file of that name, and each cell alone."""
+
+    config: str
+    whole: str
+    cells: Facts
+
+
+@dataclass(frozen=True)
 class Making:
-    """How the study was made: facts of each maker by what it made, each result, the config."""
+    """How the study was made: facts of each maker by what it made, each result, the config, how to make it again."""
 
     makers: Blocks
     results: Sequence[Result]
     identity: Facts
     config: str
+    again: Again
+    citation: str
+
+
+@dataclass(frozen=True)
+class Adjudicated:
+    """What is said of the literature's claims at the page's top, and their section."""
+
+    overview: Sequence[str]
+    section: Claims
 
 
 @dataclass(frozen=True)
@@ -170,11 +148,9 @@ class Section:
     more: Sequence[str]
     rates: str
     settings: Table
-    is_banded: bool
-    charts: Sequence[tuple[str, Chart]]
+    curves: Curves
     spent: Spent | None
-    matrices: Sequence[Matrix]
-    galleries: Sequence[Gallery] = field(default=())
+    errors: Errors
 
 
 def render(
@@ -186,48 +162,60 @@ def render(
     provenance: Json,
     verification: Json,
     rendered: str,
+    processes: int = 1,
 ) -> str:
-    """Return the report as one HTML page, the same bytes for the same arguments.
+    """Return the report as one HTML page, the same bytes for the same arguments, by however many `processes`.
 
     `tables` are those of `study_tables`; `data` and `samples` hold, by the name asked for, each data set's
-    metadata and its `inputs` [N, features] or uint8 [N, height, width]; `config` is the resolved config;
+    metadata, and its `inputs` [N, features] or uint8 [N, height, width] and `labels` [N]; `config` is resolved;
     `provenance` is what `study_provenance` returned, `verification` what `verification` did. Dates, and
     `rendered`, when this was called, stand in one element alone, marked `data-volatile`.
     """
     every_style = method_styles(measured_methods(tables))
     styles = {method: every_style[method] for method in findings.methods(tables)}
-    sections = [
-        _section(
-            tables, experiment, f"e{place}", styles, data[experiment.dataset], samples[experiment.dataset]
-        )
-        for place, experiment in enumerate(findings.experiments(tables))
+    calls: list[Callable[[], Any]] = [
+        partial(_section, tables, one, f"e{place}", styles, data[one.dataset], samples[one.dataset])
+        for place, one in enumerate(findings.experiments(tables))
     ]
-    claims = judged_claims(tables)
-    return (
-        _templates()
-        .get_template("report.html.j2")
-        .render(
-            question=findings.question(tables),
-            asked=findings.asked(tables),
-            overview=[*findings.overview(tables), *axes_overview(tables), *claims_overview(claims)],
-            claims=claims_section(claims, tables),
-            stand_ins=[one for one in data.values() if one["asked_for"] != one["used"]],
-            palettes={"series": PALETTE, "part": PART_PALETTE},
-            summary=_summary_table(tables),
-            comparisons=_comparison_table(tables),
-            pooled=pooled(tables, styles),
-            sections=sections,
-            cost=cost_section(tables, every_style),
-            tuning=tuning_section(tables, styles),
-            laws=laws_section(tables),
-            probes=probes_section(tables, styles),
-            reproduction=_reproduction(verification, tables, config),
-            data=list(data.values()),
-            making=_making(provenance, config),
-            dates=_dates(provenance, verification, rendered),
-            columns=COLUMNS,
-        )
+    calls += [
+        partial(cost_section, tables, every_style),
+        partial(_claims, tables),
+        partial(tuning_section, tables, styles),
+        partial(probes_section, tables, styles),
+        partial(laws_section, tables),
+        partial(answer, tables, styles, list(data.values())),
+        partial(pooled, tables, styles),
+    ]
+    *sections, cost, claims, tuning, probes, laws, answered, over_all = together(calls, processes=processes)
+    return page(
+        "report.html.j2",
+        tables=tables,
+        filtered=[*every_style],
+        answer=answered,
+        question=findings.question(tables),
+        asked=findings.asked(tables),
+        overview=[*findings.overview(tables), *axes_overview(tables), *claims.overview],
+        claims=claims.section,
+        stand_ins=[one for one in data.values() if one["asked_for"] != one["used"]],
+        summary=summary_table(tables),
+        comparisons=comparison_table(tables),
+        pooled=over_all,
+        sections=sections,
+        cost=cost,
+        tuning=tuning,
+        laws=laws,
+        probes=probes,
+        reproduction=_reproduction(verification, tables, config),
+        data=list(data.values()),
+        making=_making(provenance, config),
+        dates=_dates(provenance, verification, rendered),
+        columns=COLUMNS,
     )
+
+
+def _claims(tables: Tables) -> Adjudicated:
+    judged = judged_claims(tables)
+    return Adjudicated(claims_overview(judged), claims_section(judged, tables))
 
 
 def _section(
@@ -251,90 +239,9 @@ def _section(
         more=() if few else every,
         rates=findings.rates_note(own["cells"], own["rates"]),
         settings=_settings_table(own["cells"], experiment, present),
-        is_banded=len(drawn) <= MOST_BANDS,
-        charts=[
-            (axis.title, _curves(own, experiment, key, axis, drawn)) for axis in known_axes(own["summary"])
-        ],
+        curves=learning_curves(own, experiment, key, drawn),
         spent=spent(tables, experiment, key, drawn),
-        matrices=[matrix for one in present if (matrix := _matrix(own, experiment, one, metadata))],
-        galleries=[_gallery(own, experiment, one, metadata, samples) for one in present],
-    )
-
-
-def _summary_table(tables: Tables) -> Table:
-    columns = [
-        Column("Experiment", is_number=False),
-        Column("Method", is_number=False),
-        Column("Parameters"),
-        Column("Reached"),
-        Column("Steps to target"),
-        Column("Training loss"),
-        Column("Test loss"),
-        Column("Test accuracy"),
-        Column("Time to target"),
-    ]
-    order = findings.methods(tables)
-    rows = []
-    for experiment in findings.experiments(tables):
-        cells = experiment.rows(tables["summary"]).to_dict("records")
-        for cell in sorted(cells, key=lambda cell: order.index(cell["method"])):
-            rows.append([experiment.title, cell["method"], *_summary_cells(cell)])
-    return Table(
-        "Each cell of the study: runs that reached the target, its median steps (a miss counts as infinitely "
-        "late), final values as mean [95 % bootstrap interval] over the runs that did not diverge, and the "
-        f"median steps × the median time of a step with the interval of both uncertainties. {measured_on(tables)}",
-        columns,
-        rows,
-    )
-
-
-def _summary_cells(cell: Row) -> list[str]:
-    return [
-        count_text(cell["num_parameters"]),
-        f"{cell['reached']}/{cell['runs']}" + (f", {cell['diverged']} diverged" if cell["diverged"] else ""),
-        count_text(cell["steps_to_target_median"]),
-        *(
-            interval_text(*(cell[f"{metric}_{end}"] for end in ("mean", "low", "high")))
-            for metric in ("train_loss", "test_loss", "test_accuracy")
-        ),
-        ABSENT if pd.isna(cell["step_time_s"]) else findings.target_time_text(cell),
-    ]
-
-
-def _comparison_table(tables: Tables) -> Table | None:
-    if tables["comparisons"].empty:
-        return None
-    columns = [
-        Column("Experiment", is_number=False),
-        Column("Method against", is_number=False),
-        Column("Quantity", is_number=False),
-        Column("Mean [95 % interval]"),
-        Column("Pairs"),
-        Column("p"),
-        Column("Verdict", is_number=False),
-    ]
-    rows = [
-        [
-            experiment.title,
-            f"{row['method']} against {row['baseline']}",
-            _QUANTITIES[row["metric"]],
-            findings.comparison_text(row),
-            f"{row['pairs']}/{row['pairs'] + row['unpaired']}",
-            p_text(row["p_value"]).removeprefix("p = ").removeprefix("p "),
-            row["verdict"],
-        ]
-        for experiment in findings.experiments(tables)
-        for row in experiment.rows(tables["comparisons"]).to_dict("records")
-        if row["metric"] not in _MULTIPLES
-    ]
-    return Table(
-        "Differences (method − baseline) and ratios (method / baseline, marked ×), paired by seed, with 95 % "
-        "bootstrap intervals and the p of a two-sided sign-flip test. Better or worse is claimed if every "
-        "pair is complete, the interval excludes no difference and p < 0.05. Of the time to target, the interval "
-        "holds the uncertainty of the steps' times too. Passes and operations to the target are fixed multiples of its "
-        f"steps, and stand with each experiment. {measured_on(tables)}",
-        columns,
-        rows,
+        errors=errors_part(own, experiment, present, key, metadata, samples),
     )
 
 
@@ -345,7 +252,7 @@ def _settings_table(cells: pd.DataFrame, experiment: Experiment, present: Sequen
         for name in COLUMNS["cells"]
         if name not in KEY and (cells[name].astype("str") != "").any()
     ]
-    columns = [Column("Setting", is_number=False), *(Column(method) for method in present)]
+    columns = [Column("Setting", is_number=False), *(Column(method, method=method) for method in present)]
     return Table(f"Settings of {experiment.title}", columns, rows)
 
 
@@ -359,89 +266,6 @@ def _setting(value: Any) -> str:
 
 def _words(name: str) -> str:
     return name.removeprefix("num_").replace("_", " ")
-
-
-def _curves(
-    own: Tables, experiment: Experiment, key: str, against: Axis, styles: Mapping[str, Style]
-) -> Chart:
-    spreads = _spreads(own, styles)
-    target = float(own["cells"]["target_loss"].iloc[0])
-    svgs = [
-        curve_chart(
-            own["curves"],
-            own["runs"],
-            metric=metric,
-            against=against,
-            styles=styles,
-            target=target if metric == "train_loss" else None,
-            key=f"{key}-{metric.replace('_', '-')}-{against.name.replace('_', '-')}",
-            title=f"{_QUANTITIES[metric]} against {against.title}, {experiment.title}",
-            description=_ends_text([metric], spreads, own["curves"], against),
-        )
-        for metric in _DRAWN
-    ]
-    said = _ends_text(_DRAWN, spreads, own["curves"], against)
-    caption = f"{experiment.title}, against {against.title}. {said}{_AXIS_NOTES[against.name]}"
-    if against.name == "time_s":
-        caption += f" {measured_on(own)}"
-    return Chart(svgs, caption, None if against.per_step else _curve_table(experiment, spreads), styles)
-
-
-def _spreads(own: Tables, styles: Mapping[str, Style]) -> dict[str, dict[str, Spread]]:
-    """Return, by method and drawn metric, the spread over the runs."""
-    return {
-        method: {
-            metric: spread(
-                own["curves"][own["curves"]["method"] == method],
-                own["runs"][own["runs"]["method"] == method],
-                metric,
-            )
-            for metric in _DRAWN
-        }
-        for method in styles
-        if (own["curves"]["method"] == method).any()
-    }
-
-
-def _ends_text(
-    metrics: Sequence[str],
-    spreads: Mapping[str, Mapping[str, Spread]],
-    curves: pd.DataFrame,
-    against: Axis,
-) -> str:
-    """Return where each method's medians end, and after how many steps, passes, … its longest run did."""
-    longest = curves.groupby("method")[against.name].max()
-    if len(spreads) > MOST_BANDS:
-        return "The table against steps tells where each median ends."
-    said = []
-    for method, one in spreads.items():
-        if pd.isna(longest[method]):
-            continue
-        values = [
-            f"{_QUANTITIES[name].lower()} {number_text(float(one[name].median[-1]))}" for name in metrics
-        ]
-        end = against.text(float(longest[method]))
-        said.append(f"{method} at {joined(values)} (longest run {end})")
-    return f"Medians end with {'; '.join(said)}."
-
-
-def _curve_table(experiment: Experiment, spreads: Mapping[str, Mapping[str, Spread]]) -> Table:
-    columns = [
-        Column("Method", is_number=False),
-        Column("Steps"),
-        *(Column(_QUANTITIES[metric]) for metric in _DRAWN),
-    ]
-    rows = []
-    for method, by_metric in spreads.items():
-        num_steps = len(by_metric["train_loss"].steps)
-        for place in np.unique(np.linspace(0, num_steps - 1, 9).astype(int)):
-            cells = [
-                f"{number_text(float(one.median[place]))} ({number_text(float(one.low[place]))} to "
-                f"{number_text(float(one.high[place]))})"
-                for one in by_metric.values()
-            ]
-            rows.append([method, count_text(float(by_metric["train_loss"].steps[place])), *cells])
-    return Table(f"{experiment.title}: median (least to greatest) over all seeds", columns, rows)
 
 
 def _reproduction(verification: Json, tables: Tables, config: Json) -> Reproduction:
@@ -577,6 +401,37 @@ def _making(provenance: Json, config: Json) -> Making:
             "Seeds": findings.seeds_text(provenance["seeds"]),
         },
         config=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
+        again=_again(provenance, config),
+        citation=_citation(),
+    )
+
+
+def _citation() -> str:
+    """Return how fgbench is cited, as BibTeX, from CITATION.cff."""
+    import yaml
+
+    cited = yaml.safe_load((Path(__file__).parents[1] / "CITATION.cff").read_text(encoding="utf-8"))
+    authors = " and ".join(f"{{{author['name']}}}" for author in cited["authors"])
+    return (
+        f"@software{{fgbench,\n  title = {{{cited['title']}}},\n  author = {{{authors}}},\n"
+        f"  version = {{{cited['version']}}},\n  license = {{{cited['license']}}}\n}}"
+    )
+
+
+def _again(provenance: Json, config: Json) -> Again:
+    of_tables = [one["maker"] for one in provenance["results"] if shlex.split(one["command"])[1] == "tables"]
+    maker = provenance["makers"][of_tables[0] if of_tables else 0]
+    lost = "  # and the changes that were not committed" if maker["dirty"] else ""
+    snakemake = [".venv/bin/snakemake", "--cores", "1", "--configfile", _CONFIG]
+    files: dict[str, list[str]] = {}
+    for result in provenance["results"]:
+        if shlex.split(result["command"])[1] == "train":
+            path = Path(config["results"], result["path"])
+            files.setdefault("/".join(path.parts[-4:-1]), []).append(str(path))
+    return Again(
+        config=_CONFIG,
+        whole=f"git checkout {maker['commit']}{lost}\nmake report CONFIG={_CONFIG}",
+        cells={cell: shlex.join([*snakemake, "--", *paths]) for cell, paths in files.items()},
     )
 
 
@@ -631,122 +486,7 @@ def _date_text(finished: str) -> str:
     return f"{finished[:10]} {finished[11:16]} UTC"
 
 
-def _matrix(own: Tables, experiment: Experiment, method: str, metadata: Json) -> Matrix | None:
-    confusion = own["confusion"][own["confusion"]["method"] == method]
-    if confusion.empty:
-        return None
-    size = int(confusion["label"].max()) + 1
-    names = [_class_name(metadata, label) for label in range(size)]
-    counts = confusion["count"].to_numpy(dtype=int).reshape(size, size)
-    rates = confusion["rate"].to_numpy(dtype=float).reshape(size, size)
-    runs = own["runs"][own["runs"]["method"] == method]
-    diverged = int((runs["status"] == "diverged").sum())
-    left_out = f", {diverged} diverged left out" if diverged else ""
-    caption = (
-        f"{method}, {experiment.title}: {counts.trace():,} of {counts.sum():,} test examples right over "
-        f"{counted(len(runs), 'run')}{left_out}.{_confused(counts, names)} "
-        "Rows are true classes; below each count, its share of the row."
-    )
-    rows = [
-        (name, [(int(count), float(rate)) for count, rate in zip(counts[label], rates[label], strict=True)])
-        for label, name in enumerate(names)
-    ]
-    return Matrix(f"{method}, {experiment.title}", caption, names, rows)
-
-
-def _confused(counts: NDArray[np.int64], names: Sequence[str]) -> str:
-    wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
-    if not wrong.any():
-        return ""
-    label, predicted = np.unravel_index(int(wrong.argmax()), wrong.shape)
-    most = int(wrong[label, predicted])
-    return f" Most often confused: {names[int(label)]} taken for {names[int(predicted)]}, {most:,} times."
-
-
-def _class_name(metadata: Json, label: int) -> str:
-    names = metadata["class_names"]
-    return str(names[label]) if label < len(names) else str(label)
-
-
-def _gallery(own: Tables, experiment: Experiment, method: str, metadata: Json, samples: Arrays) -> Gallery:
-    missed = own["misclassified"][own["misclassified"]["method"] == method]
-    runs = own["runs"][own["runs"]["method"] == method]
-    examples, num_runs = counted(len(missed), "example"), counted(len(runs), "run")
-    total = f"{experiment.title}, {examples} misclassified by at least one of {num_runs}"
-    rows = missed.to_dict("records")
-    if not rows:
-        return Gallery(method, total)
-    if samples["inputs"].ndim == 3:
-        return Gallery(method, total, groups=list(_image_groups(rows, metadata, samples["inputs"])))
-    shown = f"{method}, {experiment.title}: wrong most often first, features as they stand in the data set"
-    if len(rows) > ROWS_A_METHOD:
-        shown += f"; {ROWS_A_METHOD} of them shown"
-    return Gallery(
-        method, total, table=_missed_table(shown, rows[:ROWS_A_METHOD], metadata, samples["inputs"])
-    )
-
-
-def _image_groups(
-    rows: Sequence[Row], metadata: Json, inputs: NDArray[Any]
-) -> Iterator[tuple[str, list[Thumbnail], int]]:
-    """Yield each true class's name, its images wrong most often, and how many more there are."""
-    by_label = sorted(rows, key=lambda row: int(row["label"]))
-    for label, group in groupby(by_label, key=lambda row: int(row["label"])):
-        missed = list(group)
-        name = _class_name(metadata, label)
-        thumbnails = [_thumbnail(row, name, metadata, inputs) for row in missed[:IMAGES_A_CLASS]]
-        yield name, thumbnails, len(missed) - len(thumbnails)
-
-
-def _thumbnail(row: Row, true_name: str, metadata: Json, inputs: NDArray[Any]) -> Thumbnail:
-    predicted, votes = _class_name(metadata, row["predicted"]), f"{row['wrong']}/{row['tested']}"
-    return Thumbnail(
-        uri=image_uri(inputs[row["id"]]),
-        alt=f"Example {row['id']}, a {true_name}, misclassified by {votes} runs, mostly as {predicted}",
-        predicted=predicted,
-        votes=votes,
-    )
-
-
-def _missed_table(caption: str, rows: Sequence[Row], metadata: Json, inputs: NDArray[Any]) -> Table:
-    columns = [
-        Column("Example", is_number=False),
-        Column("True", is_number=False),
-        Column("Predicted", is_number=False),
-        Column("Wrong in runs"),
-        *(Column(name) for name in metadata["feature_names"]),
-    ]
-    cells = [
-        [
-            str(row["id"]),
-            _class_name(metadata, row["label"]),
-            _class_name(metadata, row["predicted"]),
-            f"{row['wrong']}/{row['tested']}",
-            *(f"{float(value):g}" for value in inputs[row["id"]]),
-        ]
-        for row in rows
-    ]
-    return Table(caption, columns, cells)
-
-
-@cache
-def _templates() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader([_FOLDER / "templates", _FOLDER / "static"]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = percent_text
-    environment.filters["unbroken"] = unbroken
-    environment.filters["dashes"] = lambda style: " ".join(f"{1.7 * dash:g}" for dash in style.dashes)
-    return environment
-
-
-_FOLDER = Path(__file__).parents[1] / "report"
+_CONFIG = "study.yaml"
 _RUN_VERDICTS = (IDENTICAL, WITHIN, DIFFERS, NOT_COMPARABLE)
 _SIGNS = {IDENTICAL: "✓", WITHIN: "≈", DIFFERS: "≠", NOT_COMPARABLE: "?", NOT_VERIFIED: "?"}
 _KINDS = {
@@ -755,19 +495,4 @@ _KINDS = {
     "cost": "cost of a step",
     "scaling": "scaling",
     "tables": "tables",
-}
-_AXIS_NOTES = {
-    "step": "",
-    "passes": " Passes are steps × the passes of a step through the whole model.",
-    "operations": " Operations are steps × those of a step's matrix products and convolutions.",
-    "time_s": " Seconds are steps × the method's median time of a step.",
-}
-_MULTIPLES = ("passes_to_target", "operations_to_target")
-_DRAWN = ("train_loss", "test_loss", "test_accuracy")
-_QUANTITIES = {
-    "train_loss": "Training loss",
-    "test_loss": "Test loss",
-    "test_accuracy": "Test accuracy",
-    "steps_to_target": "Steps to target",
-    "time_to_target_s": "Time to target",
 }

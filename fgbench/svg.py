@@ -8,12 +8,15 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 from xml.etree import ElementTree as ET
 
 from fgbench.wording import tick_text
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
@@ -42,36 +45,55 @@ def method_styles(methods: Sequence[str]) -> dict[str, Style]:
     }
 
 
-def name_ticks(axis: Axis, low: float, high: float) -> None:
-    """Name a logarithmic axis's ticks by their numbers: each decade, and over few of them 3, or 2 and 5, too."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def name_ticks(axis: Axis, low: float, high: float, *, room: float = 1.0) -> None:
+    """Name a logarithmic axis's ticks by their numbers: each decade, and over few of them 3, or 2 and 5, too.
 
-    axis.set_major_locator(
-        LogLocator(subs=(1, 2, 5) if high < 50 * low else (1, 3) if high < 300 * low else (1,))
-    )
+    `room` is the axis's length as a share of a chart's width.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    spanned = (high / low) ** (1 / room)
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if spanned < 50 else (1, 3) if spanned < 300 else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
-    axis.set_minor_formatter(NullFormatter())
 
 
 @contextmanager
-def drawing(key: str, *, height: float) -> Iterator[Figure]:
-    """Give an empty figure of a phone's width, `height` in inches, and silence about glyphs it lacks."""
+def drawing(key: str, *, height: float, width: float = 4.6) -> Iterator[Figure]:
+    """Give an empty figure, in inches, and silence about glyphs it lacks; where it is narrower, its text is larger."""
     import matplotlib
     from matplotlib.figure import Figure
 
     # Defaults first: a matplotlibrc of the reader's own would change the figures.
-    defaults = {
+    wanted = {**matplotlib.rcParamsDefault, **_SETTINGS, "svg.hashsalt": key}
+    changed = {
         name: value
-        for name, value in matplotlib.rcParamsDefault.items()
-        if not name.startswith(("backend", "interactive", "toolbar"))
+        for name, value in wanted.items()
+        if not name.startswith(("backend", "interactive", "toolbar")) and matplotlib.rcParams[name] != value
     }
-    with matplotlib.rc_context({**defaults, **_SETTINGS, "svg.hashsalt": key}), warnings.catch_warnings():
+    with matplotlib.rc_context(changed), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's browser has other fonts
-        yield Figure(figsize=(4.6, height))
+        yield Figure(figsize=(width, height))
+
+
+@contextmanager
+def of_method(axes: Axes, method: str, *, on_demand: bool = False) -> Iterator[None]:
+    """Mark what is drawn meanwhile as a method's: it leaves the page with the method filter.
+
+    What is `on_demand` is shown only while the reader asks for every seed.
+    """
+    before = set(axes.get_children())
+    yield
+    for artist in axes.get_children():
+        if artist not in before:
+            artist.set_gid(f"{_SEEDS if on_demand else _METHOD}{method}")
 
 
 def inlined(figure: Figure, key: str, title: str, description: str) -> str:
-    """Return the figure as an <svg> element: its ids its own, its colours the page's, a text alternative."""
+    """Return the figure as an <svg> element: its ids its own, its colours the page's, a text alternative.
+
+    What was tagged with a method says so in `data-method`.
+    """
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     svg = ET.fromstring(stream.getvalue())
@@ -79,9 +101,11 @@ def inlined(figure: Figure, key: str, title: str, description: str) -> str:
         svg.remove(child)
     for element in svg.iter():
         element.tag = element.tag.rpartition("}")[2]
-        element.attrib = {
-            name.rpartition("}")[2]: _renamed(name, value, key) for name, value in element.attrib.items()
-        }
+        element.attrib = dict(_attributes(element, key))
+        if element.tag != "text":
+            element.text = None
+        element.tail = None
+    _unwrap(svg)
     del svg.attrib["width"], svg.attrib["height"]
     svg.attrib |= {
         "xmlns": "http://www.w3.org/2000/svg",
@@ -89,32 +113,58 @@ def inlined(figure: Figure, key: str, title: str, description: str) -> str:
         "role": "img",
         "aria-labelledby": f"{key}-title {key}-description",
     }
-    for place, (tag, text) in enumerate({"title": title, "desc": description}.items()):
-        element = ET.Element(tag, {"id": f"{key}-{'title' if tag == 'title' else 'description'}"})
+    for place, (tag_name, text) in enumerate({"title": title, "desc": description}.items()):
+        element = ET.Element(tag_name, {"id": f"{key}-{'title' if tag_name == 'title' else 'description'}"})
         element.text = printable(text, longest=2000)
         svg.insert(place, element)
     return ET.tostring(svg, encoding="unicode")
 
 
 def printable(text: str, *, longest: int = 44) -> str:
-    """Return a text without letters that XML refuses, cut where it is longer than a chart is wide."""
+    """Return a text without letters that XML refuses, cut where it is longer than a chart is wide.
+
+    >>> printable("forward_gradient", longest=8), printable("おおおおお", longest=8)
+    ('forward…', 'おおお…')
+    """
     clean = "".join(letter for letter in text if letter.isprintable())
-    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
+    ends = [*accumulate(2 if east_asian_width(letter) in "WF" else 1 for letter in clean)]
+    if not ends or ends[-1] <= longest:
+        return clean
+    return clean[: sum(end < longest for end in ends)] + "…"
 
 
-def _renamed(name: str, value: str, key: str) -> str:
-    if name == "id":
-        return f"{key}-{value}"
-    if name.endswith("href"):
-        return value.replace("#", f"#{key}-", 1)
-    if name == "style":
-        value = _COLOUR.sub(lambda found: _VARIABLES.get(found[0], found[0]), value)
-        value = _FONT.sub("", value)
-    return value.replace("url(#", f"url(#{key}-")
+def _attributes(element: ET.Element, key: str) -> Iterator[tuple[str, str]]:
+    """Yield an element's attributes as the page has them: no id but what is referred to, no digit that nobody sees."""
+    for full_name, value in element.attrib.items():
+        name = full_name.rpartition("}")[2]
+        if name == "id" and element.tag == "g":
+            if value.startswith((_METHOD, _SEEDS)):
+                yield "data-method", value.removeprefix(_METHOD).removeprefix(_SEEDS)
+            if value.startswith(_SEEDS):
+                yield "class", "seeds"
+        elif name == "id":
+            yield name, f"{key}-{value}"
+        elif name.endswith("href"):
+            yield name, value.replace("#", f"#{key}-", 1)
+        elif name == "style":
+            coloured = _COLOUR.sub(lambda found: _VARIABLES.get(found[0], found[0]), value)
+            yield name, _FONT.sub("", coloured)
+        elif not value.startswith("rotate(-0 "):
+            yield name, _DIGITS.sub(r"\1", value.replace("url(#", f"url(#{key}-").strip())
+
+
+def _unwrap(parent: ET.Element) -> None:
+    """Put in the place of each group that says nothing what stands in it."""
+    for child in list(parent):
+        _unwrap(child)
+        if child.tag == "g" and not child.attrib:
+            place = list(parent).index(child)
+            parent[place : place + 1] = list(child)
 
 
 INK = "#010203"
 RULE = "#040506"
+GROUND = "#070809"
 PALETTE = (
     ("#3f90da", "#5aa5e8"),
     ("#e76300", "#ff8c3a"),
@@ -143,11 +193,14 @@ DASHES: tuple[tuple[float, ...], ...] = (
     (9, 3),
 )
 
-_VARIABLES = {INK: "currentColor", RULE: "var(--rule, #ddd)"} | {
+_VARIABLES = {INK: "currentColor", RULE: "var(--rule, #ddd)", GROUND: "var(--ground, #fff)"} | {
     light: f"var(--{name}-{place}, {light})"
     for name, palette in (("series", PALETTE), ("part", PART_PALETTE))
     for place, (light, _) in enumerate(palette)
 }
+_METHOD = "method:"
+_SEEDS = "seeds:"
+_DIGITS = re.compile(r"(\d\.\d\d)\d+")
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 _FONT = re.compile(r"font-family: 'DejaVu Sans';? ?")
 _SETTINGS: dict[Any, Any] = {
@@ -156,6 +209,7 @@ _SETTINGS: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
+    "axes.titley": 1.0,  # where it is wanted: to look for room costs a quarter of the drawing
     "axes.labelsize": 10,
     "xtick.labelsize": 9.5,
     "ytick.labelsize": 9.5,

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fgbench.axes import AXES, relative_to_baseline
 from fgbench.cost_tables import COST_COLUMNS, cost_tables, step_rounds, step_time_ratios
@@ -39,6 +40,7 @@ __all__ = [
     "KEY",
     "LONG_TABLES",
     "METRICS",
+    "paired_methods",
     "study_tables",
     "table_from_csv",
 ]
@@ -84,12 +86,24 @@ def study_tables(
         "comparisons": _comparisons(trained, runs, summary, cost),
         "pooled": _pooled(trained, runs, summary),
         "confusion": _confusion(run_records),
-        "misclassified": _misclassified(run_records),
+        "misclassified": _misclassified(run_records, runs),
         **costs,
         **tuning_tables(tuning),
         **law_tables(laws),
         **probe_tables(probes),
     }
+
+
+def paired_methods(runs: pd.DataFrame) -> tuple[list[str], list[int]]:
+    """Return the methods that are compared example by example, and the seeds at which none of them diverged.
+
+    `runs` are one experiment's rows of that table. A method that diverged at more than half of the seeds is left
+    out: it would leave too few of them to the others.
+    """
+    finished = runs[runs["status"] != "diverged"].groupby("method")["seed"].agg(set)
+    num_seeds = runs["seed"].nunique()
+    kept = {str(method): seeds for method, seeds in finished.items() if 2 * len(seeds) >= num_seeds}
+    return list(kept), sorted(set.intersection(*kept.values())) if kept else []
 
 
 def table_from_csv(name: str, source: Path | TextIO) -> pd.DataFrame:
@@ -354,22 +368,38 @@ def _confusion(records: Sequence[Json]) -> pd.DataFrame:
     return _table("confusion", rows, sort=(*KEY, "label", "predicted"))
 
 
-def _misclassified(records: Sequence[Json]) -> pd.DataFrame:
+def _misclassified(records: Sequence[Json], runs: pd.DataFrame) -> pd.DataFrame:
     predictions = _predictions(records)
+    predictions["is_wrong"] = predictions["label"] != predictions["predicted"]
+    predictions["is_paired"] = _is_paired(predictions, runs)
     example = [*KEY, "id", "label"]
     tested = predictions.groupby(example, as_index=False).agg(tested=("seed", "nunique"))
-    missed = predictions[predictions["label"] != predictions["predicted"]]
+    missed = predictions[predictions["is_wrong"]]
+    paired = predictions[predictions["is_paired"]].groupby(example, as_index=False)
+    pairs = paired.agg(paired=("seed", "nunique"), paired_wrong=("is_wrong", "sum"))
     votes = missed.groupby([*example, "predicted"], as_index=False).agg(predicted_by=("seed", "nunique"))
     favourite = votes.sort_values(
         [*example, "predicted_by", "predicted"], ascending=[True] * len(example) + [False, True]
     ).drop_duplicates(example)
     wrong = votes.groupby(example, as_index=False).agg(wrong=("predicted_by", "sum"))
-    table = wrong.merge(tested, on=example).merge(favourite, on=example)
+    table = wrong.merge(tested, on=example).merge(favourite, on=example).merge(pairs, on=example, how="left")
+    table[["paired", "paired_wrong"]] = table[["paired", "paired_wrong"]].fillna(0)
     table["rate"] = table["wrong"] / table["tested"]
     ordered = table.sort_values(
         [*KEY, "wrong", "rate", "id"], ascending=[True] * len(KEY) + [False, False, True]
     )
     return _table("misclassified", ordered)
+
+
+def _is_paired(predictions: pd.DataFrame, runs: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return for each prediction whether every method that is compared made one of its example at its seed."""
+    found = np.zeros(len(predictions), dtype=np.bool_)
+    for experiment, of_experiment in runs.groupby(list(EXPERIMENT), sort=False):
+        methods, seeds = paired_methods(of_experiment)
+        of_it = [predictions[name] == value for name, value in zip(EXPERIMENT, experiment, strict=True)]
+        among = [predictions["method"].isin(methods), predictions["seed"].isin(seeds)]
+        found |= np.logical_and.reduce([*of_it, *among])
+    return found
 
 
 def _each_run(records: Sequence[Json]) -> Iterable[tuple[Json, Json]]:
@@ -516,6 +546,9 @@ _RUN_COLUMNS: dict[str, dict[str, str]] = {
         "rate": "wrong / tested",
         "predicted": "most frequent wrong prediction; of several, the lowest class",
         "predicted_by": "runs that predicted that",
+        "paired": "of `tested`, runs at seeds at which no method diverged; a method that diverged at more than half "
+        "of its seeds is left out, its own number 0",
+        "paired_wrong": "of `paired`, runs that misclassified it",
     },
 }
 

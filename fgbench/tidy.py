@@ -85,6 +85,7 @@ _DTYPES = (
     )
     | dict.fromkeys(["runs", "reached", "not_reached", "diverged", "pairs", "unpaired"], "int64")
     | dict.fromkeys(["label", "predicted", "count", "id", "wrong", "tested", "predicted_by"], "int64")
+    | dict.fromkeys(["paired", "paired_wrong"], "int64")
     | dict.fromkeys(["round", "rounds", "block", "steps_per_block", "peak_memory_bytes"], "int64")
     | dict.fromkeys(["size", "sizes", "depth", "width"], "int64")
     | dict.fromkeys(["num_rates", "num_trials", "num_seeds", "rates_per_decade", "extensions"], "int64")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbench.svg import INK, Style, drawing, inlined, name_ticks, printable
+from fgbench.svg import INK, Style, drawing, inlined, name_ticks, of_method, printable
 from fgbench.types import Json
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ def sensitivity_chart(
         name_ticks(axes.yaxis, low, high)
         _name_rates(axes.xaxis, left, right)
         for one in drawn:
-            _draw_sensitivity(axes, one, getattr(one, loss), styles[one.method], high * 1.15)
+            with of_method(axes, one.method):
+                _draw_sensitivity(axes, one, getattr(one, loss), styles[one.method], high * 1.15)
         axes.set_title(_LOSSES[loss], loc="left")
         axes.set_xlabel("learning rate")
         return inlined(figure, key, title, description)
@@ -139,16 +140,13 @@ def diverged_chart(
         _name_shares(axes.yaxis)
         for one in drawn:
             style = styles[one.method]
-            axes.plot(
-                one.rates,
-                one.diverged,
-                "o",
-                color=style.light,
-                linestyle=(0, style.dashes or None),
-                linewidth=1.7,
-                markersize=3.2,
-                clip_on=False,
-            )
+            line: dict[str, Any] = {
+                "color": style.light,
+                "linestyle": (0, style.dashes or None),
+                "linewidth": 1.7,
+            }
+            with of_method(axes, one.method):
+                axes.plot(one.rates, one.diverged, "o", markersize=3.2, clip_on=False, **line)
         axes.set_title("share of trials that diverged", loc="left")
         axes.set_xlabel("learning rate")
         return inlined(figure, key, title, description)
@@ -177,9 +175,10 @@ def rate_ratio_chart(
         axes.plot([low, high], [low, high], color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
         for one, x in zip(ratios, _apart([one.law for one in ratios]), strict=True):
             colour, reach = styles[one.method].light, [one.chosen / one.grain, one.chosen * one.grain]
-            axes.plot(2 * [x], reach, color=colour, linewidth=1.4)
-            axes.plot([x], [one.chosen], "o", color=colour, markersize=6)
-            axes.plot([x], [one.predicted], "o", color=colour, markersize=8, markerfacecolor="none")
+            with of_method(axes, one.method):
+                axes.plot(2 * [x], reach, color=colour, linewidth=1.4)
+                axes.plot([x], [one.chosen], "o", color=colour, markersize=6)
+                axes.plot([x], [one.predicted], "o", color=colour, markersize=8, markerfacecolor="none")
         axes.set_title("backprop's rate by the method's", loc="left")
         axes.set_xlabel("the law's ratio, 1 + (d + κ − 2) / K")
         return inlined(figure, key, title, description)
@@ -210,7 +209,8 @@ def shared_rate_chart(
                 (-row + 0.06, "s", one.baseline, one.baseline_own, one.baseline_at_methods),
                 (-row - 0.22, "o", one.method, one.own, one.at_baselines),
             ):
-                _move(axes, height, marker, styles[method].light, own, other)
+                with of_method(axes, method):
+                    _move(axes, height, marker, styles[method].light, own, other)
         axes.set_xlabel("score: mean of the least validation loss so far (nats)")
         return inlined(figure, key, title, description)
 

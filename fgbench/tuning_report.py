@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fgbench.findings import Experiment, Row, Tables
-from fgbench.pieces import Chart, Table, numbers, words
+from fgbench.pieces import METHOD, Chart, Source, Table, numbers, words
 from fgbench.svg import Style, method_styles, printable
 from fgbench.tuning_figures import (
     Floats,
@@ -213,6 +213,8 @@ def _chart(
         f"{case.title}. {said} {diverged}",
         _sensitivity_table(case, group),
         {one.method: styles[one.method] for one in group},
+        title=f"Sensitivity to the rate, {case.title}",
+        sources=[Source("trials", case.where)],
     )
 
 
@@ -242,7 +244,7 @@ def _sensitivity_table(case: Experiment, group: Sequence[Sensitivity]) -> Table:
         for one in group
         for place, rate in enumerate(one.rates)
     ]
-    columns = [*words("Method"), *numbers("Learning rate", "Score", "Last validation loss", "Diverged")]
+    columns = [METHOD, *numbers("Learning rate", "Score", "Last validation loss", "Diverged")]
     return Table(f"{case.title}: mean (least to greatest) over the seeds.", columns, rows)
 
 
@@ -256,7 +258,7 @@ def _mean_and_range(losses: Floats) -> str:
 def _rates_table(case: Experiment, rows: Sequence[Row], trials: pd.DataFrame) -> Table:
     baseline = rows[0]["baseline"]
     columns = [
-        *words("Method"),
+        METHOD,
         *numbers("Chosen rate", "Predicted", "By last loss", f"{baseline or 'Baseline'} / method"),
         *numbers("the same, predicted", "the same, by the law", "Score", "Trials", "Diverged"),
         *words("Remark"),
@@ -325,13 +327,15 @@ def _ratio_chart(tables: Tables, styles: Styles) -> Chart | None:
         ]
         for row in rows
     ]
-    columns = [*words("Experiment", "Method"), *numbers("Parameters", "Chosen", "Predicted", "Law")]
+    columns = [*words("Experiment"), METHOD, *numbers("Parameters", "Chosen", "Predicted", "Law")]
     return Chart(
         [rate_ratio_chart(ratios, styles=styles, key="rate-ratios", title=title, description=f"{said}.")],
         f"How many times a forward gradient's rate backprop's is: {below} of {len(rows)} lie below the law's. "
         "A bar is one step of the grid either way.",
         Table(f"{title}: the baseline's rate by the method's.", columns, cells),
         {method: style for method, style in styles.items() if method in present},
+        title=title,
+        sources=[Source("rates")],
     )
 
 
@@ -356,6 +360,8 @@ def _shared_chart(found: Sequence[Shared], key: str, styles: Styles) -> Chart:
         [shared_rate_chart(drawn, styles=styles, key=key, title=title, description=f"{said}.")],
         f"{case.title}: {_orders_text(found)}.",
         legend={method: style for method, style in styles.items() if method in present},
+        title=title,
+        sources=[Source("shared_rates", case.where)],
     )
 
 
@@ -382,7 +388,9 @@ def _order_text(one: Shared) -> str:
 
 def _shared_table(found: Sequence[Shared]) -> Table:
     columns = [
-        *words("Experiment", "Method", "Baseline"),
+        *words("Experiment"),
+        METHOD,
+        *words("Baseline"),
         *numbers("Method's rate", "Baseline's rate", "Method at its own", "Baseline at its own"),
         *numbers("Baseline at the method's", "Method at the baseline's"),
         *words("Order at the method's"),

@@ -11,22 +11,49 @@ from urllib.parse import urlsplit, urlunsplit
 ABSENT = "–"
 
 
-def number_text(value: float, *, decimals: int | None = None) -> str:
+class Quantity(str):
+    """A number in words that still knows its value, and the ends of its interval: a page sorts and exports by them.
+
+    >>> shown = interval_text(0.41234, 0.39, 0.4312)
+    >>> shown, shown.value, shown.low
+    ('0.412 [0.390, 0.431]', 0.41234, 0.39)
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+
+    def __new__(
+        cls, text: str, value: float, low: float | None = None, high: float | None = None
+    ) -> Quantity:
+        """Return the text with its value, and with an interval where both ends are numbers."""
+        shown = super().__new__(cls, text)
+        shown.value = float(value)
+        known = low is not None and high is not None and not (math.isnan(low) or math.isnan(high))
+        shown.low, shown.high = (low, high) if known else (None, None)
+        return shown
+
+    def __getnewargs__(self) -> tuple[str, float, float | None, float | None]:  # type: ignore[override]
+        """Return what makes a copy, in another process too."""
+        return str(self), self.value, self.low, self.high
+
+
+def number_text(value: float, *, decimals: int | None = None) -> Quantity:
     """Return a number with `decimals` digits after the point, or with three significant ones.
 
     >>> number_text(0.41234), number_text(-1.5, decimals=2), number_text(math.inf), number_text(math.nan)
     ('0.412', '−1.50', '∞', '–')
     """
     if math.isnan(value):
-        return ABSENT
+        return Quantity(ABSENT, value)
     if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
+        return Quantity("∞" if value > 0 else "−∞", value)
     if decimals is None:
         decimals = 3 if value == 0 else min(max(2 - math.floor(math.log10(abs(value))), 0), 6)
-    return f"{value:z,.{decimals}f}".replace("-", "−")
+    return Quantity(f"{value:z,.{decimals}f}".replace("-", "−"), value)
 
 
-def interval_text(mean: float, low: float, high: float) -> str:
+def interval_text(mean: float, low: float, high: float) -> Quantity:
     """Return a mean and its interval, to two digits of the interval's width; the mean alone without one.
 
     >>> interval_text(0.41234, 0.39, 0.4312), interval_text(0.5, math.nan, math.nan)
@@ -36,7 +63,8 @@ def interval_text(mean: float, low: float, high: float) -> str:
         return number_text(mean)
     width = high - low
     decimals = min(max(1 - math.floor(math.log10(width)), 0), 4) if width > 0 else 3
-    return f"{number_text(mean, decimals=decimals)} [{range_text(low, high, decimals=decimals)}]"
+    text = f"{number_text(mean, decimals=decimals)} [{range_text(low, high, decimals=decimals)}]"
+    return Quantity(text, mean, low, high)
 
 
 def range_text(low: float, high: float, *, decimals: int) -> str:
@@ -48,7 +76,7 @@ def range_text(low: float, high: float, *, decimals: int) -> str:
     return f"{number_text(low, decimals=decimals)}, {number_text(high, decimals=decimals)}"
 
 
-def ratio_text(ratio: float, low: float = math.nan, high: float = math.nan) -> str:
+def ratio_text(ratio: float, low: float = math.nan, high: float = math.nan) -> Quantity:
     """Return how many times something is, to two significant digits or more, with its interval if it has one.
 
     >>> ratio_text(5.418), ratio_text(132.4), ratio_text(0.05), ratio_text(9.72, 8.88, 10.46)
@@ -60,13 +88,14 @@ def ratio_text(ratio: float, low: float = math.nan, high: float = math.nan) -> s
         return number_text(ratio)
     decimals = min(max(1 - math.floor(math.log10(ratio)), 0), 6)
     if not (math.isfinite(low) and math.isfinite(high)):
-        return f"{number_text(ratio, decimals=decimals)}×"
+        return Quantity(f"{number_text(ratio, decimals=decimals)}×", ratio)
     if high > low:
         decimals = max(decimals, min(math.ceil(-math.log10(high - low)), 4))
-    return f"{number_text(ratio, decimals=decimals)}× [{range_text(low, high, decimals=decimals)}]"
+    text = f"{number_text(ratio, decimals=decimals)}× [{range_text(low, high, decimals=decimals)}]"
+    return Quantity(text, ratio, low, high)
 
 
-def floor_text(floor: float) -> str:
+def floor_text(floor: float) -> Quantity:
     """Return by how much a thing differs from itself: a ratio a little above 1, to the digit that says so.
 
     >>> floor_text(1.0431), floor_text(1.0024), floor_text(2.0), floor_text(math.nan)
@@ -75,10 +104,11 @@ def floor_text(floor: float) -> str:
     if not math.isfinite(floor):
         return number_text(floor)
     above = max(floor - 1, 1e-4)
-    return f"{number_text(floor, decimals=min(max(-math.floor(math.log10(above)), 2), 4))}×"
+    text = f"{number_text(floor, decimals=min(max(-math.floor(math.log10(above)), 2), 4))}×"
+    return Quantity(text, floor)
 
 
-def bytes_text(size: float) -> str:
+def bytes_text(size: float) -> Quantity:
     """Return a size in memory with two significant digits or more, and its unit, a thousand to the next.
 
     >>> bytes_text(812), bytes_text(23_400), bytes_text(1_260_000), bytes_text(53_900_000), bytes_text(0)
@@ -89,10 +119,11 @@ def bytes_text(size: float) -> str:
     units = (("B", 1.0), ("kB", 1e3), ("MB", 1e6))
     unit, scale = next((one for one in units if abs(float(f"{size / one[1]:.2g}")) < 1000), ("GB", 1e9))
     rounded = float(f"{size / scale:.2g}")
-    return f"{number_text(rounded, decimals=int(abs(rounded) < 10 and unit != 'B'))} {unit}"
+    text = f"{number_text(rounded, decimals=int(abs(rounded) < 10 and unit != 'B'))} {unit}"
+    return Quantity(text, size)
 
 
-def seconds_text(seconds: float) -> str:
+def seconds_text(seconds: float) -> Quantity:
     """Return a duration with two significant digits or more, and its unit.
 
     >>> seconds_text(0.0123), seconds_text(4.26), seconds_text(125), seconds_text(0.99999)
@@ -102,11 +133,11 @@ def seconds_text(seconds: float) -> str:
         return number_text(seconds)
     for unit, scale in (("µs", 1e6), ("ms", 1e3)):
         if (rounded := float(f"{seconds * scale:.2g}")) < 1000:
-            return f"{rounded:.1f} {unit}" if rounded < 10 else f"{rounded:.0f} {unit}"
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:,.0f} s"
+            return Quantity(f"{rounded:.{int(rounded < 10)}f} {unit}", seconds)
+    return Quantity(f"{seconds:,.{int(seconds < 10)}f} s", seconds)
 
 
-def seconds_interval_text(seconds: float, low: float, high: float) -> str:
+def seconds_interval_text(seconds: float, low: float, high: float) -> Quantity:
     """Return a duration and its interval in one unit, as far as the interval's width tells them apart.
 
     >>> seconds_interval_text(0.001312, 0.001287, 0.001344), seconds_interval_text(4.26, math.nan, math.nan)
@@ -126,20 +157,21 @@ def seconds_interval_text(seconds: float, low: float, high: float) -> str:
         0, 1 - math.floor(math.log10(seconds * scale)), math.ceil(-math.log10((high - low) * scale))
     )
     ends = range_text(low * scale, high * scale, decimals=min(decimals, 4))
-    return f"{number_text(seconds * scale, decimals=min(decimals, 4))} [{ends}] {unit}"
+    text = f"{number_text(seconds * scale, decimals=min(decimals, 4))} [{ends}] {unit}"
+    return Quantity(text, seconds, low, high)
 
 
-def percent_text(rate: float) -> str:
+def percent_text(rate: float) -> Quantity:
     """Return a rate as a percentage that says 0 or 100 only of none or all.
 
     >>> percent_text(0.256), percent_text(1 / 290), percent_text(289.5 / 290), percent_text(1)
     ('26 %', '<1 %', '>99 %', '100 %')
     """
     if math.isnan(rate):
-        return ABSENT
+        return Quantity(ABSENT, rate)
     if 0 < rate < 0.005:
-        return "<1 %"
-    return ">99 %" if 0.995 <= rate < 1 else f"{100 * rate:.0f} %"
+        return Quantity("<1 %", rate)
+    return Quantity(">99 %" if 0.995 <= rate < 1 else f"{100 * rate:.0f} %", rate)
 
 
 def p_text(p_value: float) -> str:
@@ -151,18 +183,18 @@ def p_text(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 
-def count_text(count: float) -> str:
+def count_text(count: float) -> Quantity:
     """Return a count with its thousands apart.
 
     >>> count_text(11_800), count_text(math.inf), count_text(45.5)
     ('11,800', 'not reached', '45.5')
     """
     if math.isinf(count):
-        return "not reached"
-    return ABSENT if math.isnan(count) else f"{count:,.1f}".removesuffix(".0")
+        return Quantity("not reached", count)
+    return Quantity(ABSENT if math.isnan(count) else f"{count:,.1f}".removesuffix(".0"), count)
 
 
-def large_text(number: float) -> str:
+def large_text(number: float) -> Quantity:
     """Return a number that may be very large: a million and more in words, with three significant digits.
 
     >>> large_text(11_800), large_text(39_312_000), large_text(2e9), large_text(999_999_999), large_text(math.inf)
@@ -171,7 +203,7 @@ def large_text(number: float) -> str:
     rounded = float(f"{number:.3g}")
     for name, scale in (("trillion", 1e12), ("billion", 1e9), ("million", 1e6)):
         if math.isfinite(rounded) and abs(rounded) >= scale:
-            return f"{rounded / scale:,g} {name}"
+            return Quantity(f"{rounded / scale:,g} {name}", number)
     return count_text(number)
 
 
@@ -197,12 +229,13 @@ def joined(words: Sequence[str], *, last: str = "and") -> str:
 
 
 def unbroken(text: str) -> str:
-    """Return a text that no line's end parts a number from its unit.
+    """Return a text that no line's end parts a number from its unit, nor an interval's ends.
 
-    >>> unbroken("15 % of 1.3 ms in 2 steps")
-    '15\\xa0% of 1.3\\xa0ms in 2 steps'
+    >>> unbroken("15 % of 1.3 [1.2, 1.4] ms in 2 steps")
+    '15\\xa0% of 1.3 [1.2,\\xa01.4]\\xa0ms in 2 steps'
     """
-    return re.sub(r"(?<=[\d\]]) (?=%|(?:s|ms|µs|B|kB|MB|GB)\b)", "\xa0", text)
+    whole = re.sub(r"(?<=[\d∞],) (?=[−\d,.∞]+\])", "\xa0", text)
+    return re.sub(r"(?<=[\d\]]) (?=%|(?:s|ms|µs|B|kB|MB|GB)\b)", "\xa0", whole)
 
 
 def counted(number: int, thing: str) -> str:

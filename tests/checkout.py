@@ -20,6 +20,7 @@ from fgbench.results import study_sha256
 
 ROOT = Path(__file__).parents[1]
 SOURCES = (
+    "CITATION.cff",
     "Makefile",
     "Snakefile",
     "config",

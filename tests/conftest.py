@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from browsing import Report, smoke_report
 from support import skip_or_fail
 
 from fgbench.datasets.files import Fetcher
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
 REAL_FILES = ("penguins_processed.csv", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
@@ -30,3 +37,28 @@ def mirror() -> Path:
 def fetcher(mirror: Path, tmp_path: Path) -> Fetcher:
     """A fetcher of the real files, from their mirror into an empty folder."""
     return Fetcher(tmp_path / "resources", (str(mirror),))
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Report:
+    """The real report of the smoke study, which is run for it: some twenty seconds."""
+    return smoke_report(tmp_path_factory.mktemp("smoke"), mirror)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium: FGBENCH_CHROMIUM, or the one that the shell finds."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        skip_or_fail("playwright is not installed; `make test` installs it (pip install '.[test]')")
+    path = os.environ.get("FGBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not path:
+        skip_or_fail(
+            "there is no Chromium; install it (apt-get install chromium) or name one in FGBENCH_CHROMIUM"
+        )
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()

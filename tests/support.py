@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
+
+from fgbench.page import Contents, _templates
 
 
 def skip_or_fail(reason: str) -> NoReturn:
@@ -16,3 +18,9 @@ def skip_or_fail(reason: str) -> NoReturn:
     if os.environ.get("FGBENCH_NO_SKIP") == "1":
         pytest.fail(f"skipping is not allowed here (FGBENCH_NO_SKIP=1): {reason}")
     pytest.skip(reason)
+
+
+def part_of_page(template: str, **values: Any) -> str:
+    """Return one section alone, as the page places it; `template` is its file's name."""
+    source = '{% import "macros.html.j2" as show with context %}{% include template %}'
+    return _templates().from_string(source).render(contents=Contents({}), template=template, **values)

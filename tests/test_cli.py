@@ -12,9 +12,12 @@ import signal
 import subprocess
 import sys
 import time
+import webbrowser
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import finished
 import psutil
 import pytest
 import yaml
@@ -141,7 +144,11 @@ def test_the_whole_chain_works_by_hand(by_hand: Path) -> None:
     assert fgbench(f"scaling --config study.yaml --output {measured['scaling']}") == 0
     options = " ".join(f"--{name} {path}" for name, path in measured.items())
     tables = f"tables --config study.yaml --runs {' '.join(runs)} {options} --output results/tables"
+    tables += " --archive results/tables.zip"
     assert fgbench(f"{tables} --provenance results/provenance.json") == 0
+    with zipfile.ZipFile("results/tables.zip") as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    assert held == {f"tables/{path.name}": path.read_bytes() for path in Path("results/tables").iterdir()}
     written = {path.name for path in Path("results/tables").iterdir()}
     assert {"runs.csv", "summary.csv", "step_times.csv", "curves.parquet", "columns.json"} <= written
     assert read_json(Path("results/tables/columns.json"))["files_sha256"].keys() == written - {"columns.json"}
@@ -614,6 +621,107 @@ def test_a_report_wants_samples_and_description_of_every_data_set(by_hand: Path,
     assert "2 --samples and 1 --metadata were given" in capsys.readouterr().err
     assert fgbench(command.replace("iris.npz iris.npz", "iris.npz")) == 1
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_an_archive_of_the_same_files_has_the_same_bytes_whenever_they_were_written(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("runs.csv", "columns.json")]
+    archives = [tmp_path / name for name in ("first.zip", "second.zip")]
+    for archive, modified in zip(archives, (10**9, 1.7e9), strict=True):
+        for file in files:
+            file.write_text(f"{file.name} お\n" * 100, encoding="utf-8")
+            file.chmod(0o600 if modified == 10**9 else 0o644)
+            os.utime(file, (modified, modified))
+        cli._zip(files, archive)
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    with zipfile.ZipFile(archives[0]) as held:
+        assert held.namelist() == ["tables/runs.csv", "tables/columns.json"]
+        assert held.testzip() is None
+        held.extractall(tmp_path / "out")
+    assert (tmp_path / "out/tables/runs.csv").read_bytes() == files[0].read_bytes()
+
+
+@pytest.fixture(scope="module")
+def study_done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study's folder, made by hand, with its page, and its config beside it."""
+    folder = tmp_path_factory.mktemp("done") / "results"
+    finished.written(folder, finished.finished(finished.base_runs()))
+    (folder / "report.html").write_text("<!doctype html>", encoding="utf-8")
+    write_study(folder.parent / "study.yaml", results=str(folder))
+    return folder
+
+
+def sit_at_a_desktop(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let this be a terminal on a desktop; return what a browser is asked to open, which opens nothing really.
+
+    No fixture: pytest puts another file in the place of the terminal before the test itself.
+    """
+    asked: list[str] = []
+
+    def note(address: str) -> bool:
+        asked.append(address)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", note)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", ":0")
+    return asked
+
+
+def test_a_summary_says_what_was_found_whether_it_is_reproduced_and_where_the_report_lies(
+    study_done: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = sit_at_a_desktop(monkeypatch)
+    assert fgbench(f"summary --config {study_done.parent}/study.yaml --no-open") == 0
+    told = capsys.readouterr().err
+    *lines, last = told.splitlines()
+    assert "forward_gradient takes 5.4×" in told
+    assert "Reproduces the reference references/study.json: 12 of 12 runs identical." in told
+    assert last == f"The report: {study_done}/report.html"
+    assert max(map(len, lines)) <= 80
+    assert opened == []
+
+
+def test_a_summary_opens_the_report_before_whoever_sits_at_a_desktop(
+    study_done: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = sit_at_a_desktop(monkeypatch)
+    assert fgbench(f"summary --config {study_done.parent}/study.yaml") == 0
+    assert opened == [(study_done / "report.html").as_uri()]
+    assert f"The report, opened in your browser: {study_done}/report.html" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lacking", ["terminal", "display", "browser"])
+def test_without_a_terminal_a_display_or_a_browser_the_path_alone_is_told(
+    study_done: Path,
+    lacking: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    opened = sit_at_a_desktop(monkeypatch)
+    if lacking == "terminal":
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+    elif lacking == "display":
+        monkeypatch.delenv("DISPLAY")
+    else:
+        monkeypatch.setattr(webbrowser, "open", lambda address: False)
+    assert fgbench(f"summary --config {study_done.parent}/study.yaml") == 0
+    assert opened == []
+    assert capsys.readouterr().err.endswith(f"The report: {study_done}/report.html\n")
+
+
+def test_a_summary_of_tables_that_were_changed_is_refused(
+    study_done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = sit_at_a_desktop(monkeypatch)
+    shutil.copytree(study_done, tmp_path / "results")
+    write_study(tmp_path / "study.yaml", results=str(tmp_path / "results"))
+    with (tmp_path / "results/tables/runs.csv").open("a", encoding="utf-8") as file:
+        file.write("\n")
+    assert fgbench(f"summary --config {tmp_path}/study.yaml") == 1
+    assert "runs.csv: was changed or removed after it was written." in capsys.readouterr().err
+    assert opened == []
 
 
 def test_a_mirrors_password_is_kept_out_of_results(by_hand: Path, monkeypatch: pytest.MonkeyPatch) -> None:

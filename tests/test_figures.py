@@ -17,7 +17,7 @@ from PIL import Image
 from fgbench.axes import AXES, Axis
 from fgbench.figures import MOST_BANDS, curve_chart, image_uri, profile_chart, spread
 from fgbench.statistics import performance_profile
-from fgbench.svg import PALETTE, PART_PALETTE, drawing, inlined, method_styles
+from fgbench.svg import PALETTE, PART_PALETTE, drawing, inlined, method_styles, of_method, printable
 from fgbench.tables import study_tables
 
 HOSTILE = "<script>alert('$x$')</script> お " + "long" * 50
@@ -94,6 +94,44 @@ def test_two_charts_on_a_page_share_no_id_and_refer_to_their_own() -> None:
     assert used <= ids[0]
 
 
+def test_every_id_of_a_chart_is_its_only_one_and_whatever_it_refers_to_is_in_it() -> None:
+    profile = ET.tostring(profile_of({"a": [10.0, 20.0], "b": [15.0, np.inf]}), encoding="unicode")
+    for svg in (*(chart(against=axis) for axis in AXES), chart(styles=method_styles(["backprop"])), profile):
+        ids = re.findall(r'\sid="([^"]*)"', svg)
+        assert len(ids) == len(set(ids))
+        referred = re.findall(r'(?:url\(|href=")#([^")]*)', svg)
+        assert referred
+        assert set(referred) | set(re.findall(r'aria-labelledby="(\S+) (\S+)"', svg)[0]) <= set(ids)
+
+
+def test_what_is_drawn_for_a_method_says_so_and_what_is_on_demand_too() -> None:
+    with drawing("k", height=1) as figure:
+        axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+        axes.plot([0, 1], [0, 1])  # nobody's
+        with of_method(axes, HOSTILE):
+            axes.plot([0, 1], [1, 0])
+            axes.text(0.5, 0.5, "said")
+            axes.fill_between([0, 1], [0, 1], [1, 1])
+        with of_method(axes, "backprop", on_demand=True):
+            axes.plot([0, 1], [0.5, 0.5])
+        svg = inlined(figure, "k", "T", "D")
+    marked = [one for one in ET.fromstring(svg).iter() if one.get("data-method") is not None]
+    told = [(one.get("data-method"), one.get("class")) for one in marked]
+    assert sorted(told, key=str) == sorted([(HOSTILE, None)] * 3 + [("backprop", "seeds")], key=str)
+    assert {one.tag.rpartition("}")[2] for one in marked} == {"g"}
+    assert all(len(list(one)) for one in marked)
+    assert all(
+        one.text is None or one.tag.endswith(("text", "title", "desc")) for one in ET.fromstring(svg).iter()
+    )
+
+
+def test_no_number_of_a_chart_has_digits_that_nobody_sees() -> None:
+    for against in AXES:
+        for element in ET.fromstring(chart(against=against)).iter():
+            for name in {*element.keys()} - {"id", "style", "data-method"}:
+                assert not re.search(r"\d\.\d{3}|\de[-+]\d", element.get(name, "")), (name, element.attrib)
+
+
 def test_charts_follow_the_page_in_colour_and_font_and_ask_for_nothing() -> None:
     svg = chart()
     assert "currentColor" in svg
@@ -108,6 +146,21 @@ def test_a_hostile_name_is_text_in_a_chart_and_is_cut_short() -> None:
     assert "<script" not in svg
     title, description, *_ = ET.fromstring(svg)
     assert (title.text, description.text) == (HOSTILE, HOSTILE)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a" * 8, "a" * 8),
+        ("a" * 9, "aaaaaaa…"),
+        ("おおおお", "おおおお"),
+        ("おおおおa", "おおお…"),
+        ("a\x00b\x1b[0m\nc", "ab[0mc"),
+        ("", ""),
+    ],
+)
+def test_a_text_is_cut_by_its_width_and_rid_of_what_xml_refuses(text: str, shown: str) -> None:
+    assert printable(text, longest=8) == shown
 
 
 def test_a_thousand_records_stay_a_small_chart_with_a_band_that_hides_nothing() -> None:

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import records
 from probe_records import DRAWS, probe_records
+from support import part_of_page
 
 from fgbench import theory
 from fgbench.findings import MOST_TOLD
 from fgbench.probe_figures import MOST_TOGETHER, Trace, trace_chart
 from fgbench.probe_report import Probes, probes_section
 from fgbench.probe_tables import probe_tables
-from fgbench.report import _templates
 from fgbench.svg import Style, method_styles
 from fgbench.tables import study_tables
 
@@ -45,8 +45,7 @@ def section(methods: tuple[str, ...] = records.METHODS, probed: Any = None, **ch
 
 
 def page(probes: Probes) -> str:
-    template = '{% import "macros.html.j2" as show %}{% include "probes.html.j2" %}'
-    return _templates().from_string(template).render(probes=probes)
+    return part_of_page("probes.html.j2", probes=probes)
 
 
 def test_a_study_without_probes_has_no_such_section() -> None:

@@ -53,7 +53,10 @@ TORCH_FREE = [
         *(f"tuning_{part}" for part in ("tables", "figures", "findings", "report")),
         *(f"law_{part}" for part in ("tables", "figures", "findings", "charts", "report")),
         *(f"probe_{part}" for part in ("tables", "figures", "findings", "report")),
+        *(f"errors_{part}" for part in ("figures", "findings", "report")),
         *("axes", "axes_findings", "axes_report", "evidence", "forest", "claims", "claims_report"),
+        *("comparing", "compare_findings", "compare_report"),
+        *("page", "answer_figures", "answers", "curves_report", "summary_report", "parallel"),
         "plugins",
         "terminal",
         "report",
@@ -133,7 +136,10 @@ def test_no_imports_go_round_in_a_circle() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    family("errors", "types", "digests", "numerics", "seeding", "sources", "progress", "wording", "pins"),
+    family(
+        *("errors", "types", "digests", "numerics", "seeding", "sources", "progress", "wording", "pins"),
+        "parallel",
+    ),
 )
 def test_what_all_build_on_builds_on_nothing_but_types_and_errors(module: str) -> None:
     assert IMPORTS[module] <= {"errors", "types"}
@@ -153,9 +159,12 @@ TELLING |= set(
 TELLING |= set(family("tuning_tables", "tuning_figures", "tuning_findings", "tuning_report"))
 TELLING |= set(family("law_tables", "law_figures", "law_findings", "law_charts", "law_report"))
 TELLING |= set(family("probe_tables", "probe_figures", "probe_findings", "probe_report"))
+TELLING |= set(family("errors_figures", "errors_findings", "errors_report"))
 TELLING |= set(
     family("axes", "axes_findings", "axes_report", "evidence", "forest", "claims", "claims_report")
 )
+TELLING |= set(family("comparing", "compare_findings", "compare_report"))
+TELLING |= set(family("page", "answer_figures", "answers", "curves_report", "summary_report"))
 CHECKING = set(family("digests", "storage", "results", "provenance", "verification", "recovery", "tuned"))
 
 
@@ -187,10 +196,15 @@ def test_what_checks_or_tells_of_results_never_makes_one(module: str) -> None:
         ["statistics", "cost_tables", "tables", "figures", "report"],
         ["tidy", "cost_tables", "cost_figures", "cost_charts", "cost_report", "report"],
         ["svg", "pieces", "cost_charts", "cost_report"],
+        ["svg", "pieces", "page", "report"],
+        ["axes", "answer_figures", "answers", "report", "cli"],
+        ["tables", "figures", "curves_report", "report"],
+        ["findings", "summary_report", "terminal", "cli"],
         ["tidy", "tuning_tables", "tuning_figures", "tuning_report", "report"],
         ["tidy", "law_tables", "law_figures", "law_report", "report"],
         ["tidy", "probe_tables", "probe_figures", "probe_report", "report"],
         ["tables", "claims", "claims_report", "report"],
+        ["claims", "comparing", "compare_findings", "compare_report", "cli"],
     ],
 )
 def test_tables_come_before_figures_and_figures_before_the_report(order: list[str]) -> None:

@@ -206,6 +206,16 @@ def test_misclassified_examples_say_by_how_many_of_the_runs_that_tested_them() -
     assert missed["wrong"].is_monotonic_decreasing
 
 
+def test_pairs_are_the_runs_at_seeds_at_which_no_method_diverged() -> None:
+    missed = of("misclassified", "cnn", "backprop").set_index("id")
+    # the other method's seed 0 diverged; example 0 is tested by seed 0 alone, 4 by seeds 0-4 and wrong for 2, 3, 4
+    assert missed.loc[0, ["tested", "paired", "paired_wrong"]].to_list() == [1, 0, 0]
+    assert missed.loc[4, ["tested", "wrong", "paired", "paired_wrong"]].to_list() == [5, 3, 4, 3]
+    others = of("misclassified", "mlp", "backprop")
+    assert (others["paired"] == others["tested"]).all()
+    assert (others["paired_wrong"] == others["wrong"]).all()
+
+
 def test_seconds_and_operations_on_a_curve_are_steps_times_those_of_a_step() -> None:
     curve = of("curves", "mlp", "forward_gradient")
     steps = curve["step"].to_numpy()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import escape
+from support import part_of_page
 from test_report import Outline, text_of
 from tuning_records import BEST, TRIALS, Record, tuning_record
 
@@ -21,7 +21,6 @@ from fgbench.tidy import parsed
 from fgbench.tuning_findings import budget_sentences, flag_sentences, rate_text
 from fgbench.tuning_report import TOGETHER, Tuning, tuning_section
 from fgbench.tuning_tables import TUNING_COLUMNS, tuning_tables
-from fgbench.wording import percent_text, unbroken
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = '<script>alert("1")</script>: a, b'
@@ -44,20 +43,7 @@ def shown(*records: Record, methods: tuple[str, ...] = ("backprop", "forward_gra
 
 def markup(tuning: Tuning) -> str:
     """Return the section as the report's template makes it."""
-    environment = Environment(
-        loader=FileSystemLoader(ROOT / "report" / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": percent_text,
-        "unbroken": unbroken,
-        "dashes": lambda style: " ".join(f"{1.7 * dash:g}" for dash in style.dashes),
-    }
-    source = '{% import "macros.html.j2" as show %}{% include "tuning.html.j2" %}'
-    return environment.from_string(source).render(tuning=tuning)
+    return part_of_page("tuning.html.j2", tuning=tuning)
 
 
 def page(*records: Record, **options: Any) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
+import re
 from typing import Any
 
 import pytest
 
+from fgbench.page import Contents, _templates
+from fgbench.pieces import METHOD, Table, numbers
 from fgbench.wording import (
+    Quantity,
     address_text,
     bytes_text,
     count_text,
@@ -84,6 +90,75 @@ def test_a_durations_ends_stand_in_the_unit_of_its_middle() -> None:
 def test_what_cannot_be_known_has_a_sign_of_its_own() -> None:
     assert (ratio_text(math.nan), count_text(math.nan), joined([])) == ("–", "–", "")
     assert percent_text(math.nan) == "–"
+
+
+QUANTITIES = {
+    "0.5000 [0.4000, 0.6000]": Quantity("0.5000 [0.4000, 0.6000]", 0.5, 0.4, 0.6),
+    "12 ms": seconds_text(0.0123),
+    "–": number_text(math.nan),
+    "not reached": count_text(math.inf),
+}
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES.values(), ids=QUANTITIES)
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy]
+    + [
+        lambda one, protocol=protocol: pickle.loads(pickle.dumps(one, protocol))
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)
+    ],
+)
+def test_a_quantity_keeps_its_numbers_where_it_is_copied(quantity: Quantity, copied: Any) -> None:
+    other = copied(quantity)
+    assert type(other) is Quantity
+    assert (other, repr(other.value), other.low, other.high) == (
+        str(quantity),
+        repr(quantity.value),
+        quantity.low,
+        quantity.high,
+    )
+
+
+def test_a_quantity_is_the_text_that_is_shown_and_knows_the_number_unrounded() -> None:
+    shown = interval_text(0.123456789, 0.1, 0.15)
+    assert shown == "0.123 [0.100, 0.150]"
+    assert (shown.value, shown.low, shown.high) == (0.123456789, 0.1, 0.15)
+    assert {seconds_text(0.0123): 1}["12 ms"] == 1  # it is found as its text
+    assert type(shown + "!") is str
+
+
+@pytest.mark.parametrize(
+    "ends", [(math.nan, math.nan), (0.1, math.nan), (math.nan, 0.2), (None, None), (0.1, None)]
+)
+def test_an_interval_that_is_not_known_at_both_ends_is_none(ends: tuple[Any, Any]) -> None:
+    quantity = Quantity("0.15", 0.15, *ends)
+    assert (quantity.low, quantity.high) == (None, None)
+
+
+def test_an_interval_may_reach_to_infinity() -> None:
+    assert Quantity("x", 1.0, 0.5, math.inf).high == math.inf
+
+
+def test_a_table_carries_the_numbers_by_which_it_is_sorted_and_kept() -> None:
+    rows = [
+        ["a <b>", interval_text(0.5, 0.25, 0.75), seconds_text(0.0123), "5 of 6"],
+        ["c", *QUANTITIES.values()][:4],
+    ]
+    table = Table("T", [METHOD, *numbers("Mean", "Time", "Reached")], rows)
+    source = '{% import "macros.html.j2" as show with context %}{{ show.data_table(table) }}'
+    markup = _templates().from_string(source).render(contents=Contents({}), table=table)
+    markup = markup.replace("\xa0", " ")  # no line's end parts a number from its unit
+    assert re.findall(r"<td([^>]*)>([^<]*)</td>", markup) == [
+        (' class="number" data-value="0.5" data-low="0.25" data-high="0.75"', "0.50 [0.25, 0.75]"),
+        (' class="number" data-value="0.0123"', "12 ms"),
+        (' class="number"', "5 of 6"),
+        (' class="number" data-value="0.5" data-low="0.4" data-high="0.6"', "0.5000 [0.4000, 0.6000]"),
+        (' class="number" data-value="0.0123"', "12 ms"),
+        (' class="number" data-value="nan"', "–"),
+    ]
+    assert re.findall(r'<tr data-method="([^"]*)">', markup) == ["a &lt;b&gt;", "c"]
+    assert '<th scope="row">a &lt;b&gt;</th>' in markup
 
 
 @pytest.mark.parametrize(

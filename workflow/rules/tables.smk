@@ -13,6 +13,7 @@ rule tables:
         probes=probe_files(RESULTS, CONFIG),
     output:
         tables=directory(RESULTS / "tables"),
+        archive=RESULTS / "tables.zip",
         provenance=RESULTS / "provenance.json",
     log:
         RESULTS / "logs/tables.log",
@@ -27,4 +28,5 @@ rule tables:
         "python -m fgbench tables --config {params.config:q} --runs {input.runs:q}"
         " --operations {input.operations:q} --cost {input.cost:q} --scaling {input.scaling:q}"
         " --tuning {input.tuning:q} --tuned {input.tuned:q} --laws {input.laws:q} --probes {input.probes:q}"
-        " --output {output.tables:q} --provenance {output.provenance:q} --log {log:q}"
+        " --output {output.tables:q} --archive {output.archive:q}"
+        " --provenance {output.provenance:q} --log {log:q}"

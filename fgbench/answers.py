@@ -1,0 +1,213 @@
+"""Tables go in; the page's first screen comes out: a sentence an experiment, made from the numbers, and its figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from fgbench.answer_figures import Line, answer_chart
+from fgbench.axes import AXES, Axis
+from fgbench.cost_findings import measured_on
+from fgbench.findings import (
+    MOST_TOLD,
+    Experiment,
+    Row,
+    Tables,
+    comparison_text,
+    experiments,
+    verdicts_together,
+)
+from fgbench.pieces import Source
+from fgbench.svg import Style, printable
+from fgbench.types import Json
+from fgbench.wording import count_text, counted, interval_text, joined, ratio_text
+
+STEPS, SECONDS = AXES[0], AXES[-1]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """An experiment's answer, and the chart that shows it."""
+
+    title: str
+    sentence: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All panels under one caption; `data` says what they were made from."""
+
+    title: str
+    panels: Sequence[Panel]
+    caption: str
+    data: str
+    sources: Sequence[Source]
+
+
+def answer(tables: Tables, styles: Mapping[str, Style], data: Sequence[Json]) -> Answer:
+    """Return the answer of a study; `data` are its data sets' metadata, `styles` its methods' in order."""
+    found = experiments(tables)
+    timed = tables["summary"][SECONDS.per_step].notna().all()  # a method without times would be an empty row
+    axis = SECONDS if timed else STEPS
+    return Answer(
+        title=f"{axis.title.capitalize()} to the target, seed by seed",
+        panels=[_panel(tables, one, f"answer-{place}", axis, styles) for place, one in enumerate(found)],
+        caption=_caption(tables, axis),
+        data=_data_text(data),
+        sources=[Source("runs"), Source("comparisons", {"metric": axis.metric})],
+    )
+
+
+def sentence(tables: Tables, experiment: Experiment) -> str:
+    """Return an experiment's answer in a sentence or two: the price to the target, and what it buys.
+
+    With more than `MOST_TOLD` methods beside the baseline, those of one verdict are told together.
+    """
+    rows = experiment.rows(tables["comparisons"])
+    told = [metric.metric for metric in (SECONDS, STEPS) if (rows["metric"] == metric.metric).any()]
+    if not told:
+        return _alone(experiment.rows(tables["summary"]))
+    if rows["method"].nunique() > MOST_TOLD:
+        return " ".join(verdicts_together(rows, [_priced(rows), "test_accuracy"]))
+    began_below = bool((experiment.rows(tables["runs"])["steps_to_target"] == 0).any())
+    return " ".join(
+        _against({row["metric"]: row for row in own.to_dict("records")}, began_below=began_below)
+        for _, own in rows.groupby("method", sort=True)
+    )
+
+
+def _panel(
+    tables: Tables, experiment: Experiment, key: str, axis: Axis, styles: Mapping[str, Style]
+) -> Panel:
+    said = sentence(tables, experiment)
+    own = {name: experiment.rows(tables[name]) for name in ("summary", "runs", "comparisons")}
+    lines = [
+        _line(own, method, style, axis)
+        for method, style in styles.items()
+        if (own["summary"]["method"] == method).any()
+    ]
+    baselines = sorted(set(own["comparisons"]["baseline"]))
+    svg = answer_chart(
+        lines,
+        baseline=baselines[0] if baselines else "",
+        label="seconds to the target" if axis is SECONDS else "steps to the target",
+        key=key,
+        title=f"{axis.title.capitalize()} to the target, {experiment.title}",
+        description=said,
+    )
+    return Panel(experiment.title, said, svg)
+
+
+def _line(own: Tables, method: str, style: Style, axis: Axis) -> Line:
+    cell = own["summary"][own["summary"]["method"] == method].iloc[0].to_dict()
+    runs = own["runs"][own["runs"]["method"] == method].set_index("seed")
+    seeds = sorted(set(own["runs"]["seed"]))
+    spent = axis.to_target(runs, cell)
+    by_seed = dict(zip(runs.index, spent, strict=True))
+    missed = _missed(cell)
+    text = f"{printable(method, longest=30 - len(missed))}{missed}"
+    line = Line(method, style, np.array([by_seed.get(seed, math.nan) for seed in seeds]), text)
+    compared = own["comparisons"]
+    rows = compared[(compared["method"] == method) & (compared["metric"] == axis.metric)].to_dict("records")
+    if not rows:
+        return line
+    row = rows[0]
+    if not _is_claimed(row):
+        return Line(method, style, line.spent, text, ratio_text="not claimed")
+    ratio = ratio_text(row["mean"], row["low"], row["high"])
+    return Line(method, style, line.spent, text, row["mean"], row["low"], row["high"], ratio)
+
+
+def _missed(cell: Row) -> str:
+    missed = cell["runs"] - cell["reached"]
+    return f": {missed}/{cell['runs']} missed" if missed else ""
+
+
+def _against(rows: Mapping[str, Row], *, began_below: bool) -> str:
+    """Return what one method costs against the baseline, and what its test accuracy is beside."""
+    steps, accuracy = rows["steps_to_target"], rows["test_accuracy"]
+    method, baseline = steps["method"], steps["baseline"]
+    return f"{method} {_price_text(rows, baseline, began_below)}; {_quality_text(accuracy)}."
+
+
+def _price_text(rows: Mapping[str, Row], baseline: str, began_below: bool) -> str:
+    steps, seconds = rows["steps_to_target"], rows["time_to_target_s"]
+    if not _is_claimed(steps):
+        whole = steps["pairs"] + steps["unpaired"]
+        how = ", from above it," if began_below else ""
+        return (
+            f"and {baseline} both reached the target{how} at {steps['pairs']} of {counted(whole, 'seed')} only: how "
+            "many times longer it takes is not claimed"
+        )
+    said = [f"{comparison_text(steps)} the steps"]
+    if _is_claimed(seconds):
+        said.append(f"{comparison_text(seconds)} the time")
+    judged = seconds if _is_claimed(seconds) else steps
+    return f"takes {joined(said)} of {baseline} to the same training loss: {_VERDICTS[judged['verdict']]}"
+
+
+def _quality_text(row: Row) -> str:
+    if not row["pairs"]:
+        return "no pair of test accuracies can be compared"
+    if row["verdict"] == "not resolved":
+        return f"a difference in test accuracy is not resolved ({comparison_text(row)})"
+    text = interval_text(abs(row["mean"]), *sorted((abs(row["low"]), abs(row["high"]))))
+    return f"its test accuracy is {'higher' if row['mean'] > 0 else 'lower'} by {text}"
+
+
+def _is_claimed(row: Row) -> bool:
+    return bool(row["pairs"]) and not row["unpaired"] and math.isfinite(row["mean"])
+
+
+def _priced(rows: pd.DataFrame) -> str:
+    seconds = rows[rows["metric"] == SECONDS.metric]
+    return SECONDS.metric if seconds["mean"].notna().any() else STEPS.metric
+
+
+def _alone(summary: pd.DataFrame) -> str:
+    """Return how the runs of methods ended that are compared with nothing."""
+    said = [
+        f"{row['method']} reached the target in {row['reached']} of {counted(row['runs'], 'run')}"
+        + (
+            f", after a median of {count_text(row['steps_to_target_median'])} steps"
+            if math.isfinite(row["steps_to_target_median"])
+            else ""
+        )
+        for row in summary.to_dict("records")
+    ]
+    return f"{'; '.join(said)}. Nothing is compared." if said else "Nothing was trained here."
+
+
+def _caption(tables: Tables, axis: Axis) -> str:
+    said = (
+        f"{axis.title.capitalize()} until the training loss is below the target: a point is a run, a thin line joins "
+        "the runs of one seed"
+    )
+    missed = int((tables["summary"]["runs"] - tables["summary"]["reached"]).sum())
+    arrows = ", an arrow is a run that missed the target" if missed else ""
+    began = int((tables["runs"]["steps_to_target"] == 0).sum())
+    below = ", a point at the left end is a run that began below it" if began else ""
+    compared = (
+        " Beside it: the ratio of paired runs (geometric mean) and its 95 % interval; it is claimed only where every "
+        "pair is complete."
+    )
+    note = compared if len(tables["comparisons"]) else ""
+    machine = f" {measured_on(tables)}" if axis is SECONDS else ""
+    return f"{said}{arrows}{below}. Axes are logarithmic.{note}{machine}"
+
+
+def _data_text(data: Sequence[Json]) -> str:
+    said = [f"{one['used']} ({counted(one['num_samples'], 'sample')}{_stand_in_text(one)})" for one in data]
+    return f"Data: {joined(said)}, each file known by its SHA-256."
+
+
+def _stand_in_text(one: Json) -> str:
+    return "" if one["used"] == one["asked_for"] else f", a stand-in for {one['asked_for']}"
+
+
+_VERDICTS = {"better": "faster", "worse": "slower", "not resolved": "not resolved"}

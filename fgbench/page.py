@@ -1,0 +1,157 @@
+"""A template and its values enter; a page leaves that asks for no other file: style, script and data lie in it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from fgbench.pieces import Chart, Source
+from fgbench.svg import PALETTE, PART_PALETTE
+from fgbench.wording import percent_text, unbroken
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+
+SHEETS = ("report.css", "figures.css", "errors.css")
+"""What a page's style is put together from, in this order."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure as it is linked to."""
+
+    number: int
+    title: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section as it is linked to, with the figures in it."""
+
+    key: str
+    title: str
+    figures: list[Figure] = field(default_factory=list)
+
+
+class Contents:
+    """The sections and figures of a page, each listed where a template places it, and the data that figures draw."""
+
+    def __init__(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        self.sections: list[Section] = []
+        self._tables = tables
+        self._sources: list[Source] = []
+
+    def section(self, key: str, title: str) -> str:
+        """List a section; return its key."""
+        self.sections.append(Section(key, title))
+        return key
+
+    def figure(self, title: str, sources: Sequence[Source] = ()) -> int:
+        """List a figure in the section begun last, and what it draws; return its number on the page, from 1."""
+        number = 1 + sum(len(section.figures) for section in self.sections)
+        self.sections[-1].figures.append(Figure(number, title))
+        self._sources += sources
+        return number
+
+    def chart(self, chart: Chart) -> int:
+        """List a chart; return its number."""
+        return self.figure(chart.title, chart.sources)
+
+    def datasets(self) -> dict[str, str]:
+        """Return by name each table that a figure listed so far draws, packed for the page."""
+        names = sorted({source.table for source in self._sources})
+        return {name: packed(self._tables[name]) for name in names}
+
+
+def page(template: str, *, tables: Mapping[str, pd.DataFrame], filtered: Sequence[str], **values: Any) -> str:
+    """Return a page; `filtered` are the methods that its reader may hide, `tables` what its figures draw."""
+    script = _text("report.js")
+    return (
+        _templates()
+        .get_template(template)
+        .render(
+            contents=Contents(tables),
+            filtered=filtered,
+            palettes={"series": PALETTE, "part": PART_PALETTE},
+            sheets=[_text(name) for name in SHEETS],
+            script=script,
+            script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+            **values,
+        )
+    )
+
+
+def packed(table: pd.DataFrame) -> str:
+    """Return a table as JSON (its `columns`, its `rows`), compressed by gzip, in base64.
+
+    What is missing is null; an infinite number is its name, for JSON knows none.
+    """
+    rows = [[_plain(value) for value in row] for row in table.itertuples(index=False, name=None)]
+    text = json.dumps({"columns": [*table.columns], "rows": rows}, ensure_ascii=False, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+
+
+def math_markup(formula: str) -> Markup:
+    """Return a formula in LaTeX as MathML, which browsers set by themselves; its text reads aloud."""
+    from latex2mathml.converter import convert
+    from markupsafe import Markup
+
+    return Markup(convert(formula, display="block"))
+
+
+def css_string(text: str) -> str:
+    """Return a text as it stands between quotation marks in a style sheet, whatever is in it.
+
+    >>> css_string('mean of 4"')
+    'mean\\\\20 of\\\\20 4\\\\22 '
+    """
+    return "".join(
+        letter if letter.isascii() and letter.isalnum() else f"\\{ord(letter):x} " for letter in text
+    )
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return None if pd.isna(value) else value
+
+
+def _text(name: str) -> str:
+    return (_FOLDER / "static" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _templates() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["css_string"] = css_string
+    environment.filters["sources_json"] = lambda sources: json.dumps([asdict(source) for source in sources])
+    environment.filters["math"] = math_markup
+    environment.filters["percent"] = percent_text
+    environment.filters["unbroken"] = unbroken
+    environment.filters["dashes"] = lambda style: " ".join(f"{1.7 * dash:g}" for dash in style.dashes)
+    return environment
+
+
+_FOLDER = Path(__file__).parents[1] / "report"

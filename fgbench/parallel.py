@@ -1,0 +1,64 @@
+"""Independent calls go in; what they return comes out in their order, made by several processes."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from fgbench.errors import ResultError
+
+Calls = Sequence[Callable[[], Any]]
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use; 1 where a process cannot be copied safely."""
+    if sys.platform != "linux":
+        return 1
+    return len(os.sched_getaffinity(0))
+
+
+def together(calls: Calls, *, processes: int) -> list[Any]:
+    """Return what the calls return, in their order; each is made once, in one of `processes` copies of this process.
+
+    What a call returns must be picklable. With one process nothing is copied. An error of a call is raised here, and
+    a process that ended before its call did is a ResultError.
+    """
+    if processes < 2 or len(calls) < 2:
+        return [call() for call in calls]
+    context = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(min(processes, len(calls)), context, _start, (calls,))
+    try:
+        return [*pool.map(_call, range(len(calls)))]
+    except BrokenProcessPool:
+        raise ResultError(
+            "a process that made a part of this was ended from outside, as when memory runs out. Free some memory, "
+            "then run the same command again."
+        ) from None
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.terminate()  # or the pool would wait until its calls are done
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start(calls: Calls) -> None:
+    """Keep the calls, which a fork needs no pickle for; leave it to the parent to hear of an interrupt."""
+    _CALLS[:] = calls
+    gc.disable()  # a short life: to look for garbage would take a tenth of it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _call(place: int) -> Any:
+    return _CALLS[place]()
+
+
+_CALLS: list[Callable[[], Any]] = []
