@@ -306,12 +306,11 @@ def _scatter(shown: _Shown, methods: Sequence[str], key: str, labels: NDArray[An
         )
         for place, method in enumerate(methods)
     ]
-    where = {name: getattr(shown.experiment, name) for name in ("dataset", "data", "model")}
     return Chart(
         svgs,
         _scatter_caption(shown, methods, features, titles),
         title=f"Misclassified examples, {shown.experiment.title}",
-        sources=[Source("misclassified", where)],
+        sources=[Source("misclassified", shown.experiment.where)],
     )
 
 

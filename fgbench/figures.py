@@ -54,14 +54,25 @@ def spread(curves: pd.DataFrame, runs: pd.DataFrame, metric: str) -> Spread:
     grid = np.unique(curves["step"].to_numpy(dtype=float))
     diverged_at = runs.set_index("seed")["diverged_at_step"].to_dict()
     values = np.array(
-        [_on_grid(rows, grid, metric, diverged_at[seed]) for seed, rows in curves.groupby("seed", sort=True)]
+        [_on_grid(own, grid, metric, diverged_at[seed]) for seed, own in _by_seed(curves, metric).items()]
     )
     return Spread(grid, np.median(values, axis=0), values.min(axis=0), values.max(axis=0))
 
 
-def _on_grid(rows: pd.DataFrame, grid: Floats, metric: str, diverged_at: Any) -> Floats:
-    steps = rows["step"].to_numpy(dtype=float)
-    values = _worst_for_none(rows[metric], metric)[np.searchsorted(steps, grid, side="right") - 1]
+def _by_seed(curves: pd.DataFrame, metric: str) -> dict[int, tuple[Floats, Floats]]:
+    """Return each seed's recorded steps, ascending, and its values, what is not finite as the worst there is."""
+    seeds, steps = curves["seed"].to_numpy(dtype=np.int64), curves["step"].to_numpy(dtype=float)
+    recorded = curves[metric].to_numpy(dtype=float)
+    values = np.where(np.isfinite(recorded), recorded, worst(metric))
+    order = np.lexsort((steps, seeds))
+    names, starts = np.unique(seeds[order], return_index=True)
+    parts = (np.split(column[order], starts[1:]) for column in (steps, values))
+    return {int(name): own for name, *own in zip(names, *parts, strict=True)}
+
+
+def _on_grid(own: tuple[Floats, Floats], grid: Floats, metric: str, diverged_at: Any) -> Floats:
+    steps, recorded = own
+    values: Floats = recorded[np.searchsorted(steps, grid, side="right") - 1]
     return values if pd.isna(diverged_at) else np.where(grid >= float(diverged_at), worst(metric), values)
 
 
@@ -187,15 +198,21 @@ class _Drawn:
         per_step = float(later[against.name].iloc[0] / later["step"].iloc[0]) if len(later) else 1.0
         self.method = method
         self.style = style
-        self.seeds = [
-            (rows["step"].to_numpy(dtype=float) * per_step, _worst_for_none(rows[metric], metric))
-            for _, rows in curves.groupby("seed", sort=True)
-        ]
+        by_seed = _by_seed(curves, metric)
+        self.seeds = [(steps * per_step, values) for steps, values in by_seed.values()]
         self.spread = spread(curves, runs, metric)
         self.x = self.spread.steps * per_step
-        ends = curves.sort_values("step").groupby("seed").tail(1).merge(runs[["seed", "status"]], on="seed")
-        last = np.where(ends["status"] == "diverged", worst(metric), ends[metric].to_numpy(dtype=float))
-        self.ends = pd.DataFrame({"x": ends["step"] * per_step, "y": last, "status": ends["status"]})
+        status = runs.set_index("seed")["status"].to_dict()
+        self.ends = pd.DataFrame(
+            {
+                "x": [x[-1] for x, _ in self.seeds],
+                "y": [
+                    worst(metric) if status[seed] == "diverged" else values[-1]
+                    for seed, (_, values) in by_seed.items()
+                ],
+                "status": [status[seed] for seed in by_seed],
+            }
+        )
 
     def draw_seeds(self, axes: Axes, ceiling: float) -> None:
         """Draw each seed's run as a thin line, in a group that the page shows on demand."""
@@ -259,11 +276,6 @@ def _spaced(number: int, most: int) -> NDArray[np.int64]:
         return np.arange(number)
     spaced = np.linspace(0, number - 1, most // 2), np.geomspace(1, number - 1, most // 2)
     return np.unique(np.concatenate([[0], *spaced]).astype(int))
-
-
-def _worst_for_none(values: pd.Series[Any], metric: str) -> Floats:
-    found = values.to_numpy(dtype=float)
-    return np.where(np.isfinite(found), found, worst(metric))
 
 
 def _limits(drawn: Sequence[_Drawn], metric: str, target: float | None) -> tuple[float, float]:

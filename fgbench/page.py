@@ -94,12 +94,14 @@ def page(template: str, *, tables: Mapping[str, pd.DataFrame], filtered: Sequenc
 
 
 def packed(table: pd.DataFrame) -> str:
-    """Return a table as JSON (its `columns`, its `rows`), compressed by gzip, in base64.
+    """Return a table as JSON (its `columns`; in the same order the `values` of each), compressed by gzip, in base64.
 
     What is missing is null; an infinite number is its name, for JSON knows none.
     """
-    rows = [[_plain(value) for value in row] for row in table.itertuples(index=False, name=None)]
-    text = json.dumps({"columns": [*table.columns], "rows": rows}, ensure_ascii=False, separators=(",", ":"))
+    values = [_plain(table[name]) for name in table]
+    text = json.dumps(
+        {"columns": [*table.columns], "values": values}, ensure_ascii=False, separators=(",", ":")
+    )
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
 
@@ -122,12 +124,9 @@ def css_string(text: str) -> str:
     )
 
 
-def _plain(value: Any) -> Any:
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    return None if pd.isna(value) else value
+def _plain(column: pd.Series[Any]) -> list[Any]:
+    known = column.astype(object).where(column.notna(), None).tolist()
+    return [_INFINITE.get(value, value) if isinstance(value, float) else value for value in known]
 
 
 def _text(name: str) -> str:
@@ -155,3 +154,4 @@ def _templates() -> Environment:
 
 
 _FOLDER = Path(__file__).parents[1] / "report"
+_INFINITE = {math.inf: "inf", -math.inf: "-inf"}

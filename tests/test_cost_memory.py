@@ -130,7 +130,7 @@ def test_what_only_loading_takes_is_not_a_steps(peak: PeakMemory) -> None:
     one = ladder(8)
     loading = replace(one, model=Loading(one.model))
     expected, found = (peak.of(each, BACKPROP, device="cpu") for each in (one, loading))
-    assert found == pytest.approx(expected, rel=0.1)
+    assert found == pytest.approx(expected, rel=0.3)
 
 
 class Ends:

@@ -42,7 +42,7 @@ def test_a_table_survives_its_way_into_the_page_to_the_last_digit() -> None:
     )
     found = unpacked(packed(table))
     assert found["columns"] == ["text", "number", "count", "is_told"]
-    assert [list(column) for column in zip(*found["rows"], strict=True)] == [
+    assert found["values"] == [
         [*table["text"]],
         numbers,
         [1, None, 0, 2**53 - 1],
@@ -53,11 +53,11 @@ def test_a_table_survives_its_way_into_the_page_to_the_last_digit() -> None:
 def test_what_is_missing_is_null_and_what_is_infinite_is_told_by_name() -> None:
     values = [math.nan, math.inf, -math.inf, np.float64(math.inf), pd.NA, None]
     found = unpacked(packed(pd.DataFrame({"x": pd.Series(values, dtype="object")})))
-    assert [row[0] for row in found["rows"]] == [None, "inf", "-inf", "inf", None, None]
+    assert found["values"] == [[None, "inf", "-inf", "inf", None, None]]
 
 
 def test_a_table_without_rows_keeps_its_columns() -> None:
-    assert unpacked(packed(pd.DataFrame({"a": [], "b": []}))) == {"columns": ["a", "b"], "rows": []}
+    assert unpacked(packed(pd.DataFrame({"a": [], "b": []}))) == {"columns": ["a", "b"], "values": [[], []]}
 
 
 def test_packing_at_another_time_gives_the_same_bytes_and_none_of_markup(

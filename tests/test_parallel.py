@@ -59,9 +59,10 @@ def test_an_error_of_a_call_is_raised_here_as_it_was(processes: int) -> None:
 
 
 def test_a_process_that_is_ended_from_outside_is_told_and_not_waited_for() -> None:
+    before = set(psutil.Process().children())
     with pytest.raises(ResultError, match=r"as when memory runs out\. Free some memory"):
         together([partial(os._exit, 9), partial(late, 1, 0.1)], processes=2)
-    assert psutil.Process().children() == []
+    assert set(psutil.Process().children()) <= before
 
 
 def test_a_process_may_use_at_least_one_core_and_no_more_than_there_are() -> None:

@@ -143,7 +143,8 @@
     return JSON.parse(await new Response(stream).text());
   };
   const rowsOf = async ({ table, where }) => {
-    const { columns, rows } = await unpacked(table);
+    const { columns, values } = await unpacked(table);
+    const rows = values[0].map((_, row) => values.map((column) => column[row]));
     const wanted = Object.entries(where).map(([name, one]) => [columns.indexOf(name), one]);
     return [columns, ...rows.filter((row) => wanted.every(([place, one]) => row[place] === one))];
   };
