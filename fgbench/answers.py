@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -118,9 +118,9 @@ def _line(own: Tables, method: str, style: Style, axis: Axis) -> Line:
         return line
     row = rows[0]
     if not _is_claimed(row):
-        return Line(method, style, line.spent, text, ratio_text="not claimed")
-    ratio = ratio_text(row["mean"], row["low"], row["high"])
-    return Line(method, style, line.spent, text, row["mean"], row["low"], row["high"], ratio)
+        return replace(line, ratio_text="not claimed")
+    ratio, low, high = (row[name] for name in ("mean", "low", "high"))
+    return replace(line, ratio=ratio, low=low, high=high, ratio_text=ratio_text(ratio, low, high))
 
 
 def _missed(cell: Row) -> str:
