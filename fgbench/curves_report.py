@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from fgbench.axes import Axis, known_axes
 from fgbench.cost_findings import measured_on
-from fgbench.figures import MOST_BANDS, Spread, curve_chart, spread
+from fgbench.figures import MOST_BANDS, Course, courses, curve_chart
 from fgbench.findings import Experiment, Tables
 from fgbench.pieces import METHOD, Column, Source, Table, numbers
 from fgbench.svg import Style
@@ -18,6 +18,9 @@ from fgbench.wording import count_text, joined, number_text
 
 METRICS = {"train_loss": "Training loss", "test_loss": "Test loss", "test_accuracy": "Test accuracy"}
 """What is drawn of a run, and its name."""
+
+ByMetric: TypeAlias = Mapping[str, Mapping[str, Course]]
+"""By drawn metric, and by method: what it does in the method's runs."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,16 @@ class Curves:
 
 def learning_curves(own: Tables, experiment: Experiment, key: str, styles: Mapping[str, Style]) -> Curves:
     """Return the curves of an experiment's methods; `own` are its rows, `key` keeps its ids apart from others'."""
-    spreads = _spreads(own, styles)
+    by_metric = {metric: courses(own["curves"], own["runs"], metric) for metric in METRICS}
+    axes = known_axes(own["summary"])
     return Curves(
         key,
         f"Learning curves, {experiment.title}",
-        [_view(own, experiment, key, axis, styles, spreads) for axis in known_axes(own["summary"])],
+        [_view(own, experiment, key, axis, styles, by_metric) for axis in axes],
         METRICS,
         styles,
         len(styles) <= MOST_BANDS,
-        _table(experiment, spreads),
+        _table(experiment, styles, by_metric),
         [Source("curves", experiment.where)],
     )
 
@@ -64,76 +68,62 @@ def _view(
     key: str,
     against: Axis,
     styles: Mapping[str, Style],
-    spreads: Mapping[str, Mapping[str, Spread]],
+    by_metric: ByMetric,
 ) -> View:
     target = float(own["cells"]["target_loss"].iloc[0])
     svgs = [
         curve_chart(
-            own["curves"],
-            own["runs"],
+            by_metric[metric],
             metric=metric,
             against=against,
             styles=styles,
             target=target if metric == "train_loss" else None,
             key=f"{key}-{metric.replace('_', '-')}-{against.name.replace('_', '-')}",
             title=f"{name} against {against.title}, {experiment.title}",
-            description=_ends_text([metric], spreads, own["curves"], against),
+            description=_ends_text([metric], styles, by_metric, against),
         )
         for metric, name in METRICS.items()
     ]
-    said = f"{_ends_text([*METRICS], spreads, own['curves'], against)}{_AXIS_NOTES[against.name]}"
+    said = f"{_ends_text([*METRICS], styles, by_metric, against)}{_AXIS_NOTES[against.name]}"
     machine = f" {measured_on(own)}" if against.name == "time_s" else ""
     return View(against, svgs, f"Against {against.title}: {said}{machine}")
 
 
-def _spreads(own: Tables, styles: Mapping[str, Style]) -> dict[str, dict[str, Spread]]:
-    """Return, by method and drawn metric, the spread over the runs."""
-    return {
-        method: {
-            metric: spread(
-                own["curves"][own["curves"]["method"] == method],
-                own["runs"][own["runs"]["method"] == method],
-                metric,
-            )
-            for metric in METRICS
-        }
-        for method in styles
-        if (own["curves"]["method"] == method).any()
-    }
-
-
-def _ends_text(
-    metrics: Sequence[str],
-    spreads: Mapping[str, Mapping[str, Spread]],
-    curves: pd.DataFrame,
-    against: Axis,
-) -> str:
+def _ends_text(metrics: Sequence[str], methods: Iterable[str], by_metric: ByMetric, against: Axis) -> str:
     """Return where each method's medians end, and after how many steps, passes, … its longest run did."""
-    longest = curves.groupby("method")[against.name].max()
-    if len(spreads) > MOST_BANDS:
+    drawn = _drawn(methods, by_metric)
+    if len(drawn) > MOST_BANDS:
         return "the table below tells where each median ends."
     said = []
-    for method, one in spreads.items():
-        if pd.isna(longest[method]):
+    for method, course in drawn.items():
+        if against.name not in course.per_step:
             continue
-        values = [f"{METRICS[name].lower()} {number_text(float(one[name].median[-1]))}" for name in metrics]
-        end = against.text(float(longest[method]))
-        said.append(f"{method} at {joined(values)} (longest run {end})")
+        ends = {metric: float(by_metric[metric][method].spread.median[-1]) for metric in metrics}
+        values = [f"{METRICS[metric].lower()} {number_text(end)}" for metric, end in ends.items()]
+        longest = against.text(float(course.spread.steps[-1]) * course.per_step[against.name])
+        said.append(f"{method} at {joined(values)} (longest run {longest})")
     return f"medians end with {'; '.join(said)}."
 
 
-def _table(experiment: Experiment, spreads: Mapping[str, Mapping[str, Spread]]) -> Table:
+def _drawn(methods: Iterable[str], by_metric: ByMetric) -> dict[str, Course]:
+    """Return those of the methods that have curves, each with what one metric does."""
+    found = next(iter(by_metric.values()))
+    return {method: found[method] for method in methods if method in found}
+
+
+def _table(experiment: Experiment, methods: Iterable[str], by_metric: ByMetric) -> Table:
     columns: list[Column] = [METHOD, *numbers("Steps", *METRICS.values())]
     rows = []
-    for method, by_metric in spreads.items():
-        num_steps = len(by_metric["train_loss"].steps)
-        for place in np.unique(np.linspace(0, num_steps - 1, 9).astype(int)):
+    for method, course in _drawn(methods, by_metric).items():
+        steps = course.spread.steps
+        for place in np.unique(np.linspace(0, len(steps) - 1, 9).astype(int)):
+            spreads = (found[method].spread for found in by_metric.values())
             cells = [
                 f"{number_text(float(one.median[place]))} ({number_text(float(one.low[place]))} to "
                 f"{number_text(float(one.high[place]))})"
-                for one in by_metric.values()
+                for one in spreads
             ]
-            rows.append([method, count_text(float(by_metric["train_loss"].steps[place])), *cells])
+            rows.append([method, count_text(float(steps[place])), *cells])
     return Table(f"{experiment.title}: median (least to greatest) over all seeds", columns, rows)
 
 

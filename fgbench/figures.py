@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fgbench.axes import Axis
+from fgbench.axes import AXES, Axis
 from fgbench.statistics import Profile
 from fgbench.svg import INK, Style, drawing, inlined, name_ticks, of_method
 from fgbench.tidy import worst
@@ -45,18 +45,50 @@ class Spread:
     high: Floats
 
 
-def spread(curves: pd.DataFrame, runs: pd.DataFrame, metric: str) -> Spread:
-    """Return median and least and greatest value of `metric` over a cell's runs.
+@dataclass(frozen=True)
+class Course:
+    """What a metric does in a method's runs: each seed's recorded steps and values, their spread, how they ended.
 
-    `curves` and `runs` are the cell's rows of those tables. After a run's end its last value stays; from the
-    step at which it diverged on, its loss is infinite and its accuracy zero.
+    `status` is by seed; `per_step` is, by axis, what a step takes, without those along which that is unknown.
     """
+
+    seeds: Mapping[int, tuple[Floats, Floats]]
+    spread: Spread
+    status: Mapping[int, str]
+    per_step: Mapping[str, float]
+
+
+def courses(curves: pd.DataFrame, runs: pd.DataFrame, metric: str) -> dict[str, Course]:
+    """Return by method what `metric` does; `curves` and `runs` are one experiment's rows of those tables.
+
+    After a run's end its last value stays; from the step at which it diverged on, its loss is infinite and its
+    accuracy zero.
+    """
+    ended = dict(list(runs.groupby("method", sort=False)))
+    return {
+        str(method): _course(own, ended[method], metric)
+        for method, own in curves.groupby("method", sort=False)
+    }
+
+
+def _course(curves: pd.DataFrame, runs: pd.DataFrame, metric: str) -> Course:
+    by_seed = runs.set_index("seed")
+    diverged_at = by_seed["diverged_at_step"].to_dict()
+    seeds = _by_seed(curves, metric)
     grid = np.unique(curves["step"].to_numpy(dtype=float))
-    diverged_at = runs.set_index("seed")["diverged_at_step"].to_dict()
-    values = np.array(
-        [_on_grid(own, grid, metric, diverged_at[seed]) for seed, own in _by_seed(curves, metric).items()]
+    values = np.array([_on_grid(own, grid, metric, diverged_at[seed]) for seed, own in seeds.items()])
+    return Course(
+        seeds,
+        Spread(grid, np.median(values, axis=0), values.min(axis=0), values.max(axis=0)),
+        dict(zip(seeds, by_seed["status"].loc[[*seeds]], strict=True)),
+        _per_step(curves),
     )
-    return Spread(grid, np.median(values, axis=0), values.min(axis=0), values.max(axis=0))
+
+
+def _per_step(curves: pd.DataFrame) -> dict[str, float]:
+    spent = curves[[axis.name for axis in AXES if axis.name in curves]].astype(float)
+    last = spent.iloc[int(spent["step"].argmax())].dropna()
+    return {str(name): amount / last["step"] if last["step"] else 1.0 for name, amount in last.items()}
 
 
 def _by_seed(curves: pd.DataFrame, metric: str) -> dict[int, tuple[Floats, Floats]]:
@@ -77,8 +109,7 @@ def _on_grid(own: tuple[Floats, Floats], grid: Floats, metric: str, diverged_at:
 
 
 def curve_chart(
-    curves: pd.DataFrame,
-    runs: pd.DataFrame,
+    courses: Mapping[str, Course],
     *,
     metric: str,
     against: Axis,
@@ -90,16 +121,15 @@ def curve_chart(
 ) -> str:
     """Return an SVG of `metric` against what is spent: each method's median a line, all its seeds a band.
 
-    `curves` and `runs` are one experiment's rows. Each run's end is marked: a dot where it reached the
-    target, a ring where it ran out of steps, a cross where it diverged. Of more than `MOST_BANDS` methods no bands
-    are drawn. `key` keeps its ids apart from other charts'.
+    Each run's end is marked: a dot where it reached the target, a ring where it ran out of steps, a cross where it
+    diverged. Of more than `MOST_BANDS` methods no bands are drawn. `key` keeps its ids apart from other charts'.
     """
     with drawing(key, height=2.75) as figure:
         axes = figure.add_axes((0.12, 0.15, 0.85, 0.73))
         drawn = [
-            _Drawn(method, style, own, runs[runs["method"] == method], metric, against)
+            _Drawn(method, style, courses[method], metric, against)
             for method, style in styles.items()
-            if len(own := curves[(curves["method"] == method) & curves[against.name].notna()])
+            if method in courses and against.name in courses[method].per_step
         ]
         floor, ceiling = _limits(drawn, metric, target)
         for one in drawn:
@@ -185,34 +215,17 @@ def image_uri(pixels: NDArray[np.uint8]) -> str:
 class _Drawn:
     """One method's lines in one panel."""
 
-    def __init__(
-        self,
-        method: str,
-        style: Style,
-        curves: pd.DataFrame,
-        runs: pd.DataFrame,
-        metric: str,
-        against: Axis,
-    ) -> None:
-        later = curves[curves["step"] > 0]
-        per_step = float(later[against.name].iloc[0] / later["step"].iloc[0]) if len(later) else 1.0
+    def __init__(self, method: str, style: Style, course: Course, metric: str, against: Axis) -> None:
+        per_step = course.per_step[against.name]
         self.method = method
         self.style = style
-        by_seed = _by_seed(curves, metric)
-        self.seeds = [(steps * per_step, values) for steps, values in by_seed.values()]
-        self.spread = spread(curves, runs, metric)
-        self.x = self.spread.steps * per_step
-        status = runs.set_index("seed")["status"].to_dict()
-        self.ends = pd.DataFrame(
-            {
-                "x": [x[-1] for x, _ in self.seeds],
-                "y": [
-                    worst(metric) if status[seed] == "diverged" else values[-1]
-                    for seed, (_, values) in by_seed.items()
-                ],
-                "status": [status[seed] for seed in by_seed],
-            }
-        )
+        self.spread = course.spread
+        self.x = course.spread.steps * per_step
+        self.seeds = [(steps * per_step, values) for steps, values in course.seeds.values()]
+        self.ends = [
+            (steps[-1] * per_step, worst(metric) if status == "diverged" else values[-1], status)
+            for (steps, values), status in ((own, course.status[seed]) for seed, own in course.seeds.items())
+        ]
 
     def draw_seeds(self, axes: Axes, ceiling: float) -> None:
         """Draw each seed's run as a thin line, in a group that the page shows on demand."""
@@ -239,10 +252,11 @@ class _Drawn:
             linewidth=1.7,
         )
         for status, marker in _END_MARKERS.items():
-            ends = self.ends[self.ends["status"] == status]
+            ends = [(x, min(y, ceiling)) for x, y, ended in self.ends if ended == status]
+            if not ends:
+                continue
             axes.plot(
-                ends["x"],
-                np.minimum(ends["y"], ceiling),
+                *zip(*ends, strict=True),
                 marker,
                 color=colour,
                 markersize=4.5 if status == "diverged" else 3.2,

@@ -102,7 +102,7 @@ def packed(table: pd.DataFrame) -> str:
     text = json.dumps(
         {"columns": [*table.columns], "values": values}, ensure_ascii=False, separators=(",", ":")
     )
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode("ascii")
 
 
 def math_markup(formula: str) -> Markup:

@@ -7,9 +7,10 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 from fgbench.errors import ResultError
@@ -22,6 +23,18 @@ def num_cores() -> int:
     if sys.platform != "linux":
         return 1
     return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Look for no garbage meanwhile: in work so short that would take a tenth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def together(calls: Calls, *, processes: int) -> list[Any]:
@@ -52,7 +65,6 @@ def together(calls: Calls, *, processes: int) -> list[Any]:
 def _start(calls: Calls) -> None:
     """Keep the calls, which a fork needs no pickle for; leave it to the parent to hear of an interrupt."""
     _CALLS[:] = calls
-    gc.disable()  # a short life: to look for garbage would take a tenth of it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

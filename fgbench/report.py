@@ -26,7 +26,7 @@ from fgbench.errors_report import Arrays, Errors, errors_part
 from fgbench.findings import Experiment, Tables
 from fgbench.law_report import laws_section
 from fgbench.page import page
-from fgbench.parallel import together
+from fgbench.parallel import together, uncollected
 from fgbench.pieces import Column, Table
 from fgbench.probe_report import probes_section
 from fgbench.summary_report import comparison_table, summary_table
@@ -153,6 +153,7 @@ class Section:
     errors: Errors
 
 
+@uncollected()
 def render(
     *,
     tables: Tables,
@@ -173,20 +174,20 @@ def render(
     """
     every_style = method_styles(measured_methods(tables))
     styles = {method: every_style[method] for method in findings.methods(tables)}
-    calls: list[Callable[[], Any]] = [
+    calls: list[Callable[[], Any]] = [partial(_claims, tables)]
+    calls += [
         partial(_section, tables, one, f"e{place}", styles, data[one.dataset], samples[one.dataset])
         for place, one in enumerate(findings.experiments(tables))
     ]
     calls += [
         partial(cost_section, tables, every_style),
-        partial(_claims, tables),
         partial(tuning_section, tables, styles),
         partial(probes_section, tables, styles),
         partial(laws_section, tables),
         partial(answer, tables, styles, list(data.values())),
         partial(pooled, tables, styles),
     ]
-    *sections, cost, claims, tuning, probes, laws, answered, over_all = together(calls, processes=processes)
+    claims, *sections, cost, tuning, probes, laws, answered, over_all = together(calls, processes=processes)
     return page(
         "report.html.j2",
         tables=tables,

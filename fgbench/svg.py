@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
@@ -64,16 +65,22 @@ def drawing(key: str, *, height: float, width: float = 4.6) -> Iterator[Figure]:
     import matplotlib
     from matplotlib.figure import Figure
 
-    # Defaults first: a matplotlibrc of the reader's own would change the figures.
-    wanted = {**matplotlib.rcParamsDefault, **_SETTINGS, "svg.hashsalt": key}
-    changed = {
+    with matplotlib.rc_context(_settings() | {"svg.hashsalt": key}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's browser has other fonts
+        yield Figure(figsize=(width, height))
+
+
+@cache
+def _settings() -> dict[Any, Any]:
+    """Return what must be set: defaults first, for a matplotlibrc of the reader's own would change the figures."""
+    import matplotlib
+
+    wanted = {**matplotlib.rcParamsDefault, **_SETTINGS}
+    return {
         name: value
         for name, value in wanted.items()
         if not name.startswith(("backend", "interactive", "toolbar")) and matplotlib.rcParams[name] != value
     }
-    with matplotlib.rc_context(changed), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's browser has other fonts
-        yield Figure(figsize=(width, height))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import records
+from scipy import stats
 
 from fgbench import findings
 from fgbench.errors_figures import MARKS, scatter_chart, telling_features
@@ -212,11 +213,12 @@ def test_the_most_telling_features_are_those_of_greatest_f() -> None:
     labels = np.repeat([0, 1, 2], 20)
     noise = rng.normal(size=(60, 4))
     inputs = noise + labels[:, None] * np.array([0.0, 1.0, 5.0, 0.5])
-    assert [one.place for one in telling_features(inputs, labels)] == [2, 1]
+    found = telling_features(inputs, labels)
+    assert [one.place for one in found] == [2, 1]
+    scipys = stats.f_oneway(*(inputs[labels == label][:, [2, 1]] for label in range(3))).statistic
+    assert [one.f_statistic for one in found] == pytest.approx(scipys)
     in_other_units = telling_features(inputs * [1, 1000, 0.001, 1], labels)
-    assert [one.f_statistic for one in in_other_units] == pytest.approx(
-        [one.f_statistic for one in telling_features(inputs, labels)]
-    )
+    assert [one.f_statistic for one in in_other_units] == pytest.approx([one.f_statistic for one in found])
 
 
 def test_features_without_spread_tell_nothing_or_all() -> None:

@@ -15,7 +15,7 @@ import records
 from PIL import Image
 
 from fgbench.axes import AXES, Axis
-from fgbench.figures import MOST_BANDS, curve_chart, image_uri, profile_chart, spread
+from fgbench.figures import MOST_BANDS, courses, curve_chart, image_uri, profile_chart
 from fgbench.statistics import performance_profile
 from fgbench.svg import PALETTE, PART_PALETTE, drawing, inlined, method_styles, of_method, printable
 from fgbench.tables import study_tables
@@ -29,22 +29,33 @@ STYLES = method_styles(["backprop", HOSTILE])
 CNN = {name: table[table["model"] == "cnn"] for name, table in TABLES.items() if "model" in table}
 
 
-def chart(key: str = "k", **changes: object) -> str:
-    arguments = {"metric": "train_loss", "against": AXES[0], "styles": STYLES, "target": records.TARGET}
+def chart(key: str = "k", metric: str = "train_loss", **changes: object) -> str:
+    arguments = {"metric": metric, "against": AXES[0], "styles": STYLES, "target": records.TARGET}
     words = {"key": key, "title": "A title", "description": "A finding."}
-    return curve_chart(CNN["curves"], CNN["runs"], **(arguments | words | changes))  # type: ignore[arg-type]
+    drawn = courses(CNN["curves"], CNN["runs"], metric)
+    return curve_chart(drawn, **(arguments | words | changes))  # type: ignore[arg-type]
 
 
 def cell(curves: dict[int, list[float | None]], diverged_at: dict[int, int] | None = None) -> pd.DataFrame:
     """Return the spread of training losses recorded at steps 0, 10, … by seed."""
     rows = [
-        {"seed": seed, "step": 10 * place, "train_loss": loss, "test_accuracy": 0.5}
+        {"method": "m", "seed": seed, "step": 10 * place, "train_loss": loss, "test_accuracy": 0.5}
         for seed, losses in curves.items()
         for place, loss in enumerate(losses)
     ]
-    runs = [{"seed": seed, "diverged_at_step": (diverged_at or {}).get(seed, np.nan)} for seed in curves]
+    runs = [
+        {
+            "method": "m",
+            "seed": seed,
+            "status": "-",
+            "diverged_at_step": (diverged_at or {}).get(seed, np.nan),
+        }
+        for seed in curves
+    ]
     found = {
-        metric: spread(pd.DataFrame(rows).astype({"train_loss": float}), pd.DataFrame(runs), metric)
+        metric: courses(pd.DataFrame(rows).astype({"train_loss": float}), pd.DataFrame(runs), metric)[
+            "m"
+        ].spread
         for metric in ("train_loss", "test_accuracy")
     }
     loss, accuracy = found["train_loss"], found["test_accuracy"]
@@ -172,8 +183,7 @@ def test_a_thousand_records_stay_a_small_chart_with_a_band_that_hides_nothing() 
     )
     runs = pd.DataFrame([{"method": "backprop", "seed": 0, "status": "reached", "diverged_at_step": np.nan}])
     svg = curve_chart(
-        rows,
-        runs,
+        courses(rows, runs, "train_loss"),
         metric="train_loss",
         against=AXES[0],
         styles=method_styles(["backprop"]),
@@ -209,8 +219,7 @@ def test_bands_are_drawn_as_long_as_they_do_not_hide_each_other() -> None:
 
 def chart_of(tables: dict[str, pd.DataFrame], methods: tuple[str, ...]) -> str:
     return curve_chart(
-        tables["curves"],
-        tables["runs"],
+        courses(tables["curves"], tables["runs"], "test_loss"),
         metric="test_loss",
         against=AXES[0],
         styles=method_styles(methods),

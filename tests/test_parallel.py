@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from test_report import RUNS, report
 
 from fgbench.errors import ResultError
-from fgbench.parallel import num_cores, together
+from fgbench.parallel import num_cores, together, uncollected
 from fgbench.wording import interval_text
 
 
@@ -117,3 +118,9 @@ def test_an_interrupt_while_calls_are_made_leaves_no_process_and_says_nothing(
     assert len(children) == 2
     assert psutil.wait_procs(children, timeout=10)[1] == []
     assert (process.returncode, told) == (130, "")
+
+
+def test_garbage_is_looked_for_again_afterwards() -> None:
+    with uncollected():
+        assert not gc.isenabled()
+    assert gc.isenabled()
