@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 SHEETS = ("report.css", "figures.css", "errors.css")
 """What a page's style is put together from, in this order."""
 
+SCRIPTS = ("reading.js", "tables.js", "pictures.js", "files.js")
+"""What a page's script is put together from, in this order; what one declares, the next ones know."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -77,7 +80,7 @@ class Contents:
 
 def page(template: str, *, tables: Mapping[str, pd.DataFrame], filtered: Sequence[str], **values: Any) -> str:
     """Return a page; `filtered` are the methods that its reader may hide, `tables` what its figures draw."""
-    script = _text("report.js")
+    script = f'"use strict";\n{{\n{"".join(map(_text, SCRIPTS))}}}\n'
     return (
         _templates()
         .get_template(template)
