@@ -22,7 +22,8 @@ from fgbench.axes_findings import (
 from fgbench.cost_findings import measured_on
 from fgbench.figures import MOST_BANDS, profile_chart
 from fgbench.findings import Experiment, Row, Tables, comparison_text, experiments, methods
-from fgbench.pieces import METHOD, Chart, Source, Table, numbers, words
+from fgbench.headings import HEADINGS
+from fgbench.pieces import METHOD, Chart, Column, Source, Table, numbers, words
 from fgbench.statistics import Floats, Profile, performance_profile
 from fgbench.svg import Style
 from fgbench.wording import ABSENT, count_text, counted, interval_text, percent_text
@@ -91,12 +92,17 @@ def _axes_table(tables: Tables, experiment: Experiment, found: Arrivals) -> Tabl
         ]
         for method, cell in trained(tables, experiment).items()
     ]
-    titles = [title for axis in found for title in (axis.title.capitalize(), f"× {baseline or 'baseline'}")]
+    relative = Column(f"× {baseline or 'baseline'}", about=HEADINGS["× baseline, spent"])
+    spent = [
+        column
+        for axis in found
+        for column in (Column(axis.title.capitalize(), about=HEADINGS[_SPENT[axis.name]]), relative)
+    ]
     return Table(
         f"{experiment.title}, what was spent to the target: the median over all runs, a miss as infinitely late, and "
         f"the multiple of {baseline or 'a baseline'}'s, paired by seed [95 % interval]; – where a pair is missing. "
         f"{measured_on(tables)}",
-        [METHOD, *numbers("Reached", *titles)],
+        [METHOD, *numbers("Reached"), *spent],
         cells,
     )
 
@@ -145,7 +151,7 @@ def _profile(
     ]
     table = Table(
         f"{experiment.title}: within how much a share of all runs had reached the target. {measured_on(tables)}",
-        [METHOD, *words("Axis"), *numbers(*map(percent_text, _SHARES))],
+        [METHOD, *words("Axis"), *numbers(*map(percent_text, _SHARES), about=HEADINGS["Share of runs"])],
         rows,
     )
     caption = (
@@ -200,11 +206,15 @@ def _final_table(tables: Tables, experiment: Experiment) -> Table:
         ]
         for method, cell in trained(tables, experiment).items()
     ]
-    means = [f"{metric}, {mean}" for metric in ("Test loss", "Test accuracy") for mean in _MEANS]
+    means = [
+        Column(f"{metric}, {mean}", about=about)
+        for metric in ("Test loss", "Test accuracy")
+        for mean, about in _MEANS.items()
+    ]
     return Table(
         f"{experiment.title}, final values [95 % interval]: the mean over the runs that did not diverge, and the mean "
         "of the middle half of all runs, a diverged one with an infinite loss and an accuracy of 0.",
-        [METHOD, *numbers("Diverged", *means), *words("Heavy-tailed")],
+        [METHOD, *numbers("Diverged"), *means, *words("Heavy-tailed")],
         rows,
     )
 
@@ -271,10 +281,23 @@ def _pooled_table(tables: Tables) -> Table:
         "baseline's median in the same experiment [95 % bootstrap interval, each experiment's runs resampled for "
         "themselves]. A run that missed the target is infinitely late; how long a step takes is held for known. "
         f"{measured_on(tables)}",
-        [METHOD, *numbers("Experiments", "Reached", *(axis.title.capitalize() for axis in axes))],
+        [
+            METHOD,
+            *numbers("Experiments", "Reached"),
+            *numbers(*(axis.title.capitalize() for axis in axes), about=HEADINGS["× baseline, pooled"]),
+        ],
         cells,
     )
 
 
 _SHARES = (0.25, 0.5, 0.75, 1.0)
-_MEANS = ("mean of those that did not", "interquartile mean of all")
+_MEANS = {
+    "mean of those that did not": HEADINGS["Mean of final values"],
+    "interquartile mean of all": HEADINGS["Interquartile mean of final values"],
+}
+_SPENT = {
+    "step": "Steps to the target",
+    "passes": "Passes to the target",
+    "operations": "Operations to the target",
+    "time_s": "Seconds to the target",
+}

@@ -22,6 +22,7 @@ from fgbench.evidence import (
 )
 from fgbench.findings import Tables
 from fgbench.forest import MARKS, ROWS_DRAWN, forest_chart
+from fgbench.headings import HEADINGS
 from fgbench.pieces import Chart, Table, numbers, words
 from fgbench.wording import ABSENT, counted, joined, p_text
 
@@ -198,7 +199,12 @@ def _table(judgement: Judgement, name: str, machine: str) -> Table | None:
         ]
         for one in judgement.measured
     ]
-    columns = [*words("Where", "Comparison"), *numbers("Figure [95 % interval]", "p"), *words("Says")]
+    columns = [
+        *words("Where", "Comparison"),
+        *numbers("Figure [95 % interval]"),
+        *numbers("p", about=HEADINGS["p of a claim"]),
+        *words("Says"),
+    ]
     caption = f"{name}: {judgement.quantity}; – where not every pair of runs is complete. {machine}".strip()
     return Table(caption, columns, rows)
 

@@ -27,6 +27,7 @@ from fgbench.statistics import LEAST_PAIRS, SIGNIFICANCE
 from fgbench.verification import DIFFERS, IDENTICAL, NOT_COMPARABLE, WITHIN
 from fgbench.wording import (
     ABSENT,
+    TITLES,
     Quantity,
     counted,
     interval_text,
@@ -47,13 +48,6 @@ LEAST_WRITTEN = 5e-5
 
 TESTED = (BETTER, WORSE, UNRESOLVED)
 """What a test may say of a difference that is no mere rounding."""
-
-TITLES = {
-    "test_loss": "Test loss",
-    "test_accuracy": "Test accuracy",
-    "train_loss": "Training loss",
-    "steps_to_target": "Steps to target",
-}
 
 
 @dataclass(frozen=True)

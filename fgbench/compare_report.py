@@ -9,7 +9,6 @@ from itertools import groupby
 
 from fgbench.compare_findings import (
     TESTED,
-    TITLES,
     chance_text,
     claims_text,
     counts_text,
@@ -40,12 +39,14 @@ from fgbench.cost_findings import device_text, measured_on, noise_text
 from fgbench.evidence import AGAINST, FOR, OPEN, PARTLY, Judgement, Measured
 from fgbench.findings import Experiment, Row, verdict_text
 from fgbench.forest import MARKS, ROWS_DRAWN, forest_chart
+from fgbench.headings import HEADINGS
 from fgbench.page import page
 from fgbench.pieces import METHOD, Chart, Table, numbers, words
 from fgbench.types import Json
 from fgbench.verification import DIFFERS, IDENTICAL, NOT_COMPARABLE, WITHIN
 from fgbench.wording import (
     ABSENT,
+    TITLES,
     count_text,
     counted,
     floor_text,
@@ -163,7 +164,9 @@ def _open_table(comparison: Comparison) -> Table | None:
     ]
     titles = [f"{TITLES[metric]}, {name}" for metric in _OWN for name in ("A", "B")]
     caption = "Cells that cannot be compared, and why. The means, with their 95 % intervals, are of different things."
-    return Table(caption, [METHOD, *words("Experiment", "Why"), *numbers(*titles)], rows)
+    return Table(
+        caption, [METHOD, *words("Experiment", "Why"), *numbers(*titles, about=HEADINGS["Own mean"])], rows
+    )
 
 
 def _own_mean(study: Study, cell: ComparedCell, metric: str) -> str:
@@ -332,7 +335,8 @@ def _counts_table(comparison: Comparison) -> Table | None:
     ]
     if not rows:
         return None
-    columns = [METHOD, *words("Experiment"), *numbers("A", "B"), *words("Verdict", "Settings that differ")]
+    columns = [METHOD, *words("Experiment"), *numbers("A", "B")]
+    columns += [*words("Verdict", about=HEADINGS["Verdict on counts"]), *words("Settings that differ")]
     return Table("Counted operations of a step that are not the same in both studies.", columns, rows)
 
 

@@ -34,6 +34,7 @@ from fgbench.cost_findings import (
     ratio_verdict,
 )
 from fgbench.findings import Experiment, Row, Tables, experiments, methods, target_time_text
+from fgbench.headings import HEADINGS
 from fgbench.pieces import METHOD, Chart, Source, Table, numbers, words
 from fgbench.svg import Style, printable
 from fgbench.wording import (
@@ -205,7 +206,12 @@ def _ratio_chart(
         ]
         for one in ratios
     ]
-    columns = [METHOD, *numbers(f"× {baseline}", "Noise floor", "Rounds"), *words("Verdict")]
+    columns = [
+        METHOD,
+        *numbers(f"× {baseline}", about=HEADINGS["× baseline, time"]),
+        *numbers("Noise floor", "Rounds"),
+        *words("Verdict", about=HEADINGS["Verdict on times"]),
+    ]
     caption = f"{case.title}: a step's time as a multiple of {baseline}'s is {_ratios_text(ratios)}."
     return Chart(
         svgs,
@@ -253,7 +259,12 @@ def _parts_chart(tables: Tables, case: Case, key: str, groups: Sequence[Sequence
         ]
         for one in bars
     ]
-    columns = [METHOD, *numbers("Whole step", *(PART_NAMES[part] for part in PARTS), "All parts")]
+    columns = [
+        METHOD,
+        *numbers("Whole step"),
+        *numbers(*(PART_NAMES[part] for part in PARTS), about=HEADINGS["Part of a step"]),
+        *numbers("All parts"),
+    ]
     table = Table(f"{title}: medians, and shares of all parts together. {measured_on(tables)}", columns, rows)
     trained = [one for one in bars if one.method in methods(tables)]
     caption = (
@@ -316,7 +327,10 @@ def _growth_table(tables: Tables, rows: pd.DataFrame, name: str) -> Table:
         "step_time_s": ("time", seconds_text),
         "peak_memory_bytes": ("memory", bytes_text),
     }
-    columns = numbers("Size", *(f"{method}, {short}" for method in present for short, _ in texts.values()))
+    columns = [
+        *numbers("Size"),
+        *numbers(*(f"{method}, {short}" for method in present for short, _ in texts.values()), about=""),
+    ]
     medians = rows.groupby(["size", "method", "quantity"])["value"].median().to_dict()
     cells = [
         [

@@ -32,6 +32,7 @@ from fgbench.cost_findings import (
 )
 from fgbench.cost_tables import EAGER, FORWARD_PASS
 from fgbench.findings import Experiment, Row, Tables
+from fgbench.headings import HEADINGS
 from fgbench.pieces import METHOD, Chart, Table, numbers, words
 from fgbench.svg import Style
 from fgbench.wording import (
@@ -109,8 +110,9 @@ def case_table(tables: Tables, case: Case) -> Table:
     baseline = case.baseline
     columns = [
         METHOD,
-        *numbers("Time of a step", "× forward pass", f"× {baseline or 'baseline'}"),
-        *words("Verdict"),
+        *numbers("Time of a step", "× forward pass"),
+        *numbers(f"× {baseline or 'baseline'}", about=HEADINGS["× baseline, time"]),
+        *words("Verdict", about=HEADINGS["Verdict on times"]),
         *numbers("Operations", "× forward pass, operations", "Peak memory", "Reached the target"),
     ]
     known = {
@@ -158,9 +160,9 @@ def engines_table(tables: Tables, found: Sequence[Case]) -> Table | None:
         METHOD,
         *words("Engine"),
         *numbers("Time of a step", "× the same method, eager"),
-        *words("Verdict"),
+        *words("Verdict", about=HEADINGS["Verdict on times"]),
         *numbers("× baseline, same engine"),
-        *words("Verdict"),
+        *words("Verdict", about=HEADINGS["Verdict on times"]),
     ]
     return Table(
         "Ways to compute the same step. Eager is what training runs: torch.autograd.grad for backprop, dual tensors "
@@ -211,7 +213,11 @@ def _unmeasured_table(tables: Tables) -> Table | None:
         ]
         for (engine, quantity, reason, where), methods in sorted(together.items())
     ]
-    columns = words("Step", "Where", "Reason")
+    columns = [
+        *words("Step", about=HEADINGS["Step not measured"]),
+        *words("Where", about=HEADINGS["Where not measured"]),
+        *words("Reason"),
+    ]
     return Table("What was not measured, and why.", columns, cells) if cells else None
 
 
@@ -258,7 +264,7 @@ def _exponents_table(tables: Tables, device: str, on: str) -> Table:
     return Table(
         f"Exponents of growth{on}: slope of the logarithm of the median against that of the size [95 % t-interval]. "
         f"1 is proportional, 0 is flat. {measured_on(tables)}",
-        [*words("Growth"), *numbers(*present)],
+        [*words("Growth"), *numbers(*present, about="")],
         cells,
     )
 
@@ -336,7 +342,7 @@ def _floors_table(tables: Tables, found: Sequence[Case]) -> Table | None:
             METHOD,
             *words("Engine"),
             *numbers("Copy by original", "Rounds"),
-            *words("Verdict"),
+            *words("Verdict", about=HEADINGS["Verdict on copies"]),
         ],
         rows,
     )

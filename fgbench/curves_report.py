@@ -14,9 +14,9 @@ from fgbench.figures import MOST_BANDS, Course, courses, curve_chart
 from fgbench.findings import Experiment, Tables
 from fgbench.pieces import METHOD, Column, Source, Table, numbers
 from fgbench.svg import Style
-from fgbench.wording import count_text, joined, number_text
+from fgbench.wording import TITLES, count_text, joined, number_text
 
-METRICS = {"train_loss": "Training loss", "test_loss": "Test loss", "test_accuracy": "Test accuracy"}
+METRICS = {name: TITLES[name] for name in ("train_loss", "test_loss", "test_accuracy")}
 """What is drawn of a run, and its name."""
 
 ByMetric: TypeAlias = Mapping[str, Mapping[str, Course]]

@@ -25,6 +25,7 @@ from fgbench.errors_findings import (
 )
 from fgbench.figures import image_uri
 from fgbench.findings import MOST_TOLD, Experiment, Row, Tables, skipped_sentences
+from fgbench.headings import HEADINGS
 from fgbench.pieces import METHOD, Chart, Column, Source, Table, words
 from fgbench.tables import paired_methods
 from fgbench.types import Json
@@ -222,10 +223,11 @@ def _missed_table(shown: _Shown, method: str, rows: Sequence[Row]) -> Table:
     if len(rows) > ROWS_A_METHOD:
         caption += f"; {ROWS_A_METHOD} of them shown"
     columns = [
-        *words("Example", "True", "Predicted"),
+        *words("Example", "True"),
+        *words("Predicted", about=HEADINGS["Predicted class"]),
         Column("Wrong in runs"),
         Column("Same prediction"),
-        *(Column(_feature_title(name)) for name in shown.metadata["feature_names"]),
+        *(Column(_feature_title(name), about="") for name in shown.metadata["feature_names"]),
     ]
     cells = [
         [
@@ -273,7 +275,12 @@ def _only_table(shown: _Shown, only: Mapping[str, Sequence[Row]]) -> Table:
     caption = f"Examples that one method alone misclassifies, {shown.experiment.title}"
     if any(len(rows) > ROWS_A_METHOD for rows in only.values()):
         caption += f"; {ROWS_A_METHOD} a method shown"
-    columns = [METHOD, *words("Example", "True", "Predicted"), Column("Wrong in runs compared")]
+    columns = [
+        METHOD,
+        *words("Example", "True"),
+        *words("Predicted", about=HEADINGS["Predicted class"]),
+        Column("Wrong in runs compared"),
+    ]
     rows = [
         [method, *_example_cells(shown, row), f"{row['paired_wrong']}/{row['paired']}"]
         for method, of_method in only.items()

@@ -131,7 +131,7 @@ def curve_chart(
             for method, style in styles.items()
             if method in courses and against.name in courses[method].per_step
         ]
-        floor, ceiling = _limits(drawn, metric, target)
+        ceiling = _scale_y(axes, metric, *_limits(drawn, metric, target))
         for one in drawn:
             with of_method(axes, one.method):
                 one.draw(axes, ceiling, banded=len(drawn) <= MOST_BANDS)
@@ -148,7 +148,6 @@ def curve_chart(
                 textcoords="offset points",
                 va="top",
             )
-        _scale_y(axes, metric, floor, ceiling)
         _scale_x(axes, drawn)
         axes.set_title(_Y_TITLES[metric], loc="left")
         axes.set_xlabel(against.label)
@@ -301,15 +300,20 @@ def _limits(drawn: Sequence[_Drawn], metric: str, target: float | None) -> tuple
     return (float(finite.min()), float(finite.max())) if len(finite) else (0.1, 1.0)
 
 
-def _scale_y(axes: Axes, metric: str, floor: float, ceiling: float) -> None:
+def _scale_y(axes: Axes, metric: str, floor: float, ceiling: float) -> float:
+    """Choose a loss's axis by its extremes; return its upper end, where what is infinite is drawn."""
     if not metric.endswith("loss"):
-        axes.set_ylim(0, 1)
+        top = 1.0
+        axes.set_ylim(0, top)
     elif floor > 0 and ceiling / floor > _WIDE:
+        top = ceiling * 1.2
         axes.set_yscale("log")
-        axes.set_ylim(floor / 1.2, ceiling * 1.2)
+        axes.set_ylim(floor / 1.2, top)
         name_ticks(axes.yaxis, floor, ceiling)
     else:
-        axes.set_ylim(0, ceiling * 1.05)
+        top = ceiling * 1.05
+        axes.set_ylim(0, top)
+    return top
 
 
 def _scale_x(axes: Axes, drawn: Sequence[_Drawn]) -> None:

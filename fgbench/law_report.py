@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fgbench.findings import Row, Tables
+from fgbench.headings import HEADINGS
 from fgbench.law_charts import cosine_chart, variance_chart
 from fgbench.law_findings import (
     Law,
@@ -112,7 +113,7 @@ def _group_table(law: Law, own: pd.DataFrame) -> Table:
     columns = [
         *words("Experiment", "Estimator", "Tangents"),
         *numbers("K", "Predicted", *(point.capitalize() for point in points)),
-        *words("Verdict"),
+        *words("Verdict", about=HEADINGS["Verdict on a law"]),
     ]
     kind = "the worst of all draws" if own["tolerance"].notna().all() else "means [interval]"
     return Table(f"{law.title}: {law.formula}. Shown is {law.quantity}, {kind}.", columns, cells)

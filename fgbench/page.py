@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from fgbench.pieces import Chart, Source
+from fgbench.pieces import Column, Source
 from fgbench.svg import PALETTE, PART_PALETTE
 from fgbench.wording import percent_text, unbroken
 
@@ -24,10 +24,19 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-SHEETS = ("report.css", "figures.css", "errors.css")
+SHEETS = ("report.css", "figures.css", "errors.css", "workflow.css")
 """What a page's style is put together from, in this order."""
 
-SCRIPTS = ("reading.js", "tables.js", "pictures.js", "files.js")
+SCRIPTS = (
+    "reading.js",
+    "tables.js",
+    "headings.js",
+    "hover.js",
+    "pictures.js",
+    "zip.js",
+    "latex.js",
+    "files.js",
+)
 """What a page's script is put together from, in this order; what one declares, the next ones know."""
 
 
@@ -49,12 +58,13 @@ class Section:
 
 
 class Contents:
-    """The sections and figures of a page, each listed where a template places it, and the data that figures draw."""
+    """The sections and figures of a page, listed where a template places each, and what they draw; its headings."""
 
     def __init__(self, tables: Mapping[str, pd.DataFrame]) -> None:
         self.sections: list[Section] = []
         self._tables = tables
         self._sources: list[Source] = []
+        self._headings: dict[str, dict[str, None]] = {}
 
     def section(self, key: str, title: str) -> str:
         """List a section; return its key."""
@@ -68,9 +78,15 @@ class Contents:
         self._sources += sources
         return number
 
-    def chart(self, chart: Chart) -> int:
-        """List a chart; return its number."""
-        return self.figure(chart.title, chart.sources)
+    def heading(self, column: Column) -> str:
+        """List a column's heading; return the sentence that explains it, empty where it needs none."""
+        if column.explanation:
+            self._headings.setdefault(column.title, {})[column.explanation] = None
+        return column.explanation
+
+    def headings(self) -> dict[str, list[str]]:
+        """Return by heading listed so far, alphabetically, what it means: as many sentences as it has meanings."""
+        return {title: [*self._headings[title]] for title in sorted(self._headings, key=_place)}
 
     def datasets(self) -> dict[str, str]:
         """Return by name each table that a figure listed so far draws, packed for the page."""
@@ -125,6 +141,12 @@ def css_string(text: str) -> str:
     return "".join(
         letter if letter.isascii() and letter.isalnum() else f"\\{ord(letter):x} " for letter in text
     )
+
+
+def _place(heading: str) -> tuple[float, str]:
+    """Return what headings are sorted by: their letters, after those that begin with a number, by that."""
+    first = heading.partition(" ")[0]
+    return (float(first) if first.isdecimal() else math.inf, heading.casefold())
 
 
 def _plain(column: pd.Series[Any]) -> list[Any]:

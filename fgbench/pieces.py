@@ -6,17 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fgbench.headings import HEADINGS
 from fgbench.svg import Style
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading; numbers stand right. What a `method` is named for, or of, leaves with the method filter."""
+    """A column's heading; numbers stand right. What a `method` is named for, or of, leaves with the method filter.
+
+    `about` says what the heading means: None where `headings.HEADINGS` does, nothing where it is somebody's name.
+    """
 
     title: str
     is_number: bool = True
     is_method: bool = False
     method: str = ""
+    about: str | None = None
+
+    @property
+    def explanation(self) -> str:
+        """The sentence that explains the heading; empty where it needs none."""
+        return HEADINGS.get(self.title, "") if self.about is None else self.about
 
 
 METHOD = Column("Method", is_number=False, is_method=True)
@@ -57,11 +67,11 @@ class Chart:
     sources: Sequence[Source] = ()
 
 
-def words(*titles: str) -> list[Column]:
-    """Return columns of text."""
-    return [Column(title, is_number=False) for title in titles]
+def words(*titles: str, about: str | None = None) -> list[Column]:
+    """Return columns of text, all of them `about` the same."""
+    return [Column(title, is_number=False, about=about) for title in titles]
 
 
-def numbers(*titles: str) -> list[Column]:
-    """Return columns of numbers."""
-    return [Column(title) for title in titles]
+def numbers(*titles: str, about: str | None = None) -> list[Column]:
+    """Return columns of numbers, all of them `about` the same."""
+    return [Column(title, about=about) for title in titles]

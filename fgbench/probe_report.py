@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fgbench.findings import Experiment, Tables, experiments
+from fgbench.headings import HEADINGS
 from fgbench.pieces import METHOD, Chart, Source, Table, numbers
 from fgbench.probe_figures import MOST_TOGETHER, Spread, Trace, spread_chart, trace_chart
 from fgbench.probe_findings import EXACT, Probed, expected, mean_text, probe_sentences
@@ -155,7 +156,11 @@ def _spreads(
     ]
     table = Table(
         f"{title}: quantiles. Of a standard normal number they are −1.64, −0.67, 0.00, 0.67 and 1.64.",
-        [METHOD, *numbers("Step", "5 %", "25 %", "50 %", "75 %", "95 %")],
+        [
+            METHOD,
+            *numbers("Step"),
+            *numbers("5 %", "25 %", "50 %", "75 %", "95 %", about=HEADINGS["Quantile"]),
+        ],
         rows,
     )
     caption = (

@@ -50,6 +50,7 @@ from fgbench.wording import (
     counted,
     joined,
 )
+from fgbench.workflow_drawing import workflow
 
 Facts: TypeAlias = Mapping[str, str]
 Blocks: TypeAlias = Sequence[tuple[str, Facts]]
@@ -209,6 +210,7 @@ def render(
         reproduction=_reproduction(verification, tables, config),
         data=list(data.values()),
         making=_making(provenance, config),
+        workflow=workflow(provenance, num_tables=len(tables)),
         dates=_dates(provenance, verification, rendered),
         columns=COLUMNS,
     )
@@ -253,7 +255,10 @@ def _settings_table(cells: pd.DataFrame, experiment: Experiment, present: Sequen
         for name in COLUMNS["cells"]
         if name not in KEY and (cells[name].astype("str") != "").any()
     ]
-    columns = [Column("Setting", is_number=False), *(Column(method, method=method) for method in present)]
+    columns = [
+        Column("Setting", is_number=False),
+        *(Column(method, method=method, about="") for method in present),
+    ]
     return Table(f"Settings of {experiment.title}", columns, rows)
 
 

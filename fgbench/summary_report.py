@@ -8,7 +8,7 @@ from fgbench import findings
 from fgbench.cost_findings import measured_on
 from fgbench.findings import Row, Tables
 from fgbench.pieces import METHOD, Column, Table
-from fgbench.wording import ABSENT, count_text, interval_text, p_text
+from fgbench.wording import ABSENT, TITLES, count_text, interval_text, p_text
 
 
 def summary_table(tables: Tables) -> Table:
@@ -71,7 +71,7 @@ def comparison_table(tables: Tables) -> Table | None:
             experiment.title,
             row["method"],
             row["baseline"],
-            _QUANTITIES[row["metric"]],
+            TITLES[row["metric"]],
             findings.comparison_text(row),
             f"{row['pairs']}/{row['pairs'] + row['unpaired']}",
             p_text(row["p_value"]).removeprefix("p = ").removeprefix("p "),
@@ -93,9 +93,3 @@ def comparison_table(tables: Tables) -> Table | None:
 
 
 _MULTIPLES = ("passes_to_target", "operations_to_target")
-_QUANTITIES = {
-    "test_loss": "Test loss",
-    "test_accuracy": "Test accuracy",
-    "steps_to_target": "Steps to target",
-    "time_to_target_s": "Time to target",
-}

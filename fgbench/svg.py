@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -99,8 +100,11 @@ def of_method(axes: Axes, method: str, *, on_demand: bool = False) -> Iterator[N
 def inlined(figure: Figure, key: str, title: str, description: str) -> str:
     """Return the figure as an <svg> element: its ids its own, its colours the page's, a text alternative.
 
-    What was tagged with a method says so in `data-method`.
+    What was tagged with a method says so in `data-method`. Lines and points that stand for numbers are of the class
+    `mark`; how to read them tells `data-scales` of the axes around them.
     """
+    for axes in figure.axes:
+        _make_readable(axes, *(72 * figure.get_size_inches()))
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     svg = ET.fromstring(stream.getvalue())
@@ -140,15 +144,43 @@ def printable(text: str, *, longest: int = 44) -> str:
     return clean[: sum(end < longest for end in ends)] + "…"
 
 
+def _make_readable(axes: Axes, width: float, height: float) -> None:
+    """Have the axes tell their scales, and what is drawn by them that it can be read; `width`, `height` in points."""
+    box = axes.get_position()
+    across, up = (box.x0 * width, box.x1 * width), ((1 - box.y0) * height, (1 - box.y1) * height)
+    scales = {
+        "x": _scale(axes.get_xlabel(), axes.xaxis, axes.get_xlim(), across),
+        "y": _scale(axes.get_ylabel() or axes.get_title(loc="left"), axes.yaxis, axes.get_ylim(), up),
+    }
+    named = {
+        name: scale for name, scale in scales.items() if scale["name"]
+    }  # else it is of rows, not of numbers
+    axes.set_gid(f"{_AXES}{json.dumps(named, ensure_ascii=False, separators=(',', ':'))}")
+    for line in axes.lines:
+        if line.get_transform() == axes.transData:
+            line.set_gid(f"{_MARK}{line.get_gid() or ''}")
+
+
+def _scale(name: str, axis: Axis, ends: Sequence[float], at: Sequence[float]) -> dict[str, Any]:
+    """Return an axis's name and kind, the numbers at its ends, where these lie, and what is linear of a symlog."""
+    scale = {
+        "name": printable(name, longest=80),
+        "kind": axis.get_scale(),
+        "ends": [float(f"{end:.6g}") for end in ends],
+        "at": [round(float(place), 2) for place in at],
+    }
+    if scale["kind"] == "symlog":
+        transform: Any = axis.get_transform()
+        scale["linear"] = [float(f"{value:.6g}") for value in (transform.linthresh, transform.linscale)]
+    return scale
+
+
 def _attributes(element: ET.Element, key: str) -> Iterator[tuple[str, str]]:
     """Yield an element's attributes as the page has them: no id but what is referred to, no digit that nobody sees."""
     for full_name, value in element.attrib.items():
         name = full_name.rpartition("}")[2]
         if name == "id" and element.tag == "g":
-            if value.startswith((_METHOD, _SEEDS)):
-                yield "data-method", value.removeprefix(_METHOD).removeprefix(_SEEDS)
-            if value.startswith(_SEEDS):
-                yield "class", "seeds"
+            yield from _meaning(value)
         elif name == "id":
             yield name, f"{key}-{value}"
         elif name.endswith("href"):
@@ -158,6 +190,21 @@ def _attributes(element: ET.Element, key: str) -> Iterator[tuple[str, str]]:
             yield name, _FONT.sub("", coloured)
         elif not value.startswith("rotate(-0 "):
             yield name, _DIGITS.sub(r"\1", value.replace("url(#", f"url(#{key}-").strip())
+
+
+def _meaning(gid: str) -> Iterator[tuple[str, str]]:
+    """Yield what a group of the drawing is, by what it was tagged with."""
+    if gid.startswith(_AXES):
+        yield "data-scales", gid.removeprefix(_AXES)
+        return
+    whose = gid.removeprefix(_MARK)
+    if whose.startswith((_METHOD, _SEEDS)):
+        yield "data-method", whose.removeprefix(_METHOD).removeprefix(_SEEDS)
+    classes = [
+        name for name, is_one in (("mark", whose != gid), ("seeds", whose.startswith(_SEEDS))) if is_one
+    ]
+    if classes:
+        yield "class", " ".join(classes)
 
 
 def _unwrap(parent: ET.Element) -> None:
@@ -205,6 +252,8 @@ _VARIABLES = {INK: "currentColor", RULE: "var(--rule, #ddd)", GROUND: "var(--gro
     for name, palette in (("series", PALETTE), ("part", PART_PALETTE))
     for place, (light, _) in enumerate(palette)
 }
+_AXES = "axes:"
+_MARK = "mark:"
 _METHOD = "method:"
 _SEEDS = "seeds:"
 _DIGITS = re.compile(r"(\d\.\d\d)\d+")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fgbench.findings import Experiment, Row, Tables
+from fgbench.headings import HEADINGS
 from fgbench.pieces import METHOD, Chart, Source, Table, numbers, words
 from fgbench.svg import Style, method_styles, printable
 from fgbench.tuning_figures import (
@@ -129,8 +130,13 @@ def _equal_table(tables: Tables) -> Table:
     columns = [
         *words("Experiment"),
         *numbers(
-            "Methods", "Rates each", "Seeds", "Trials each", "Steps", "Recorded every", "Extended", "Batch"
+            "Methods",
+            "Rates each",
+            "Seeds",
+            "Trials each",
         ),
+        *numbers("Steps", about=HEADINGS["Steps of a trial"]),
+        *numbers("Recorded every", "Extended", "Batch"),
         *words("Optimiser", "Schedule"),
     ]
     return Table("What all methods of an experiment had alike while their rates were tuned.", columns, rows)
@@ -244,7 +250,11 @@ def _sensitivity_table(case: Experiment, group: Sequence[Sensitivity]) -> Table:
         for one in group
         for place, rate in enumerate(one.rates)
     ]
-    columns = [METHOD, *numbers("Learning rate", "Score", "Last validation loss", "Diverged")]
+    columns = [
+        METHOD,
+        *numbers("Learning rate", "Score", "Last validation loss"),
+        *numbers("Diverged", about=HEADINGS["Diverged trials"]),
+    ]
     return Table(f"{case.title}: mean (least to greatest) over the seeds.", columns, rows)
 
 
@@ -259,8 +269,12 @@ def _rates_table(case: Experiment, rows: Sequence[Row], trials: pd.DataFrame) ->
     baseline = rows[0]["baseline"]
     columns = [
         METHOD,
-        *numbers("Chosen rate", "Predicted", "By last loss", f"{baseline or 'Baseline'} / method"),
-        *numbers("the same, predicted", "the same, by the law", "Score", "Trials", "Diverged"),
+        *numbers("Chosen rate"),
+        *numbers("Predicted", about=HEADINGS["Predicted rate"]),
+        *numbers("By last loss"),
+        *numbers(f"{baseline or 'Baseline'} / method", about=HEADINGS["Baseline / method"]),
+        *numbers("the same, predicted", "the same, by the law", "Score", "Trials"),
+        *numbers("Diverged", about=HEADINGS["Diverged trials"]),
         *words("Remark"),
     ]
     cells = [
@@ -327,7 +341,13 @@ def _ratio_chart(tables: Tables, styles: Styles) -> Chart | None:
         ]
         for row in rows
     ]
-    columns = [*words("Experiment"), METHOD, *numbers("Parameters", "Chosen", "Predicted", "Law")]
+    columns = [
+        *words("Experiment"),
+        METHOD,
+        *numbers("Parameters", "Chosen"),
+        *numbers("Predicted", about=HEADINGS["Predicted ratio"]),
+        *numbers("Law", about=HEADINGS["Law of rates"]),
+    ]
     return Chart(
         [rate_ratio_chart(ratios, styles=styles, key="rate-ratios", title=title, description=f"{said}.")],
         f"How many times a forward gradient's rate backprop's is: {below} of {len(rows)} lie below the law's. "

@@ -10,6 +10,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 ABSENT = "–"
 
+TITLES = {
+    "train_loss": "Training loss",
+    "test_loss": "Test loss",
+    "test_accuracy": "Test accuracy",
+    "steps_to_target": "Steps to target",
+    "time_to_target_s": "Time to target",
+}
+"""What a run is told by, and its name."""
+
 
 class Quantity(str):
     """A number in words that still knows its value, and the ends of its interval: a page sorts and exports by them.

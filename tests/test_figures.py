@@ -128,7 +128,8 @@ def test_what_is_drawn_for_a_method_says_so_and_what_is_on_demand_too() -> None:
         svg = inlined(figure, "k", "T", "D")
     marked = [one for one in ET.fromstring(svg).iter() if one.get("data-method") is not None]
     told = [(one.get("data-method"), one.get("class")) for one in marked]
-    assert sorted(told, key=str) == sorted([(HOSTILE, None)] * 3 + [("backprop", "seeds")], key=str)
+    own = [(HOSTILE, "mark"), (HOSTILE, None), (HOSTILE, None)]
+    assert sorted(told, key=str) == sorted([*own, ("backprop", "mark seeds")], key=str)
     assert {one.tag.rpartition("}")[2] for one in marked} == {"g"}
     assert all(len(list(one)) for one in marked)
     assert all(
@@ -139,7 +140,7 @@ def test_what_is_drawn_for_a_method_says_so_and_what_is_on_demand_too() -> None:
 def test_no_number_of_a_chart_has_digits_that_nobody_sees() -> None:
     for against in AXES:
         for element in ET.fromstring(chart(against=against)).iter():
-            for name in {*element.keys()} - {"id", "style", "data-method"}:
+            for name in {*element.keys()} - {"id", "style", "data-method", "data-scales"}:
                 assert not re.search(r"\d\.\d{3}|\de[-+]\d", element.get(name, "")), (name, element.attrib)
 
 

@@ -101,7 +101,7 @@ def test_figures_are_numbered_through_all_sections_and_listed_where_they_stand()
     assert [contents.figure("A"), contents.figure("B")] == [1, 2]
     contents.section("two", "Without a figure")
     contents.section("three", "The third")
-    assert contents.chart(Chart([], "A caption.", title="C")) == 3
+    assert contents.figure("C") == 3
     listed = {section.key: section.figures for section in contents.sections}
     assert listed == {"one": [Figure(1, "A"), Figure(2, "B")], "two": [], "three": [Figure(3, "C")]}
 
@@ -113,7 +113,7 @@ def test_only_the_tables_that_a_figure_draws_are_given_to_the_page_and_each_once
     assert contents.datasets() == {}
     contents.figure("Drawn", [Source("runs"), Source("runs", {"seed": 0})])
     assert contents.datasets() == {"runs": packed(TABLES["runs"])}
-    contents.chart(Chart([], "", title="Drawn too", sources=[Source("curves")]))
+    contents.figure("Drawn too", [Source("curves")])
     assert [*contents.datasets()] == ["curves", "runs"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -29,8 +30,13 @@ SOME = 8
 """Files saved from one page at most: of many, one after the other, a browser asks its user."""
 
 SVG = "{http://www.w3.org/2000/svg}"
-QUOTED = 'a, "b"\\ お'
-"""A method's name that a CSV file has to quote."""
+QUOTED = 'a, "b"\\ お & 5 % of #1 {$x_2$} ~^ <|> --'
+"""A method's name that a CSV file has to quote, and LaTeX to escape."""
+
+QUOTED_IN_LATEX = (
+    'a, "b"\\textbackslash{} お \\& 5 \\% of \\#1 \\{\\$x\\_2\\$\\} '
+    "\\textasciitilde{}\\textasciicircum{} \\textless{}\\textbar{}\\textgreater{} -{}-"
+)
 
 
 @pytest.fixture(scope="module")
@@ -199,3 +205,137 @@ def test_commands_and_tables_are_copied(browser: Browser, smoke: Report) -> None
         page.locator("#summary").get_by_text("Copied").wait_for()
         table = pd.read_csv(io.StringIO(page.evaluate("navigator.clipboard.readText()")), sep="\t")
         assert len(table) == page.locator("#summary tbody tr").count()
+
+
+def test_all_figures_are_saved_at_once_as_each_alone_is_saved_at_that_moment(
+    browser: Browser, smoke: Report
+) -> None:
+    with visit(browser, smoke.address) as page:
+        page.get_by_role("checkbox", name="forward_gradient", exact=True).uncheck()
+        figures = page.locator("figure")
+        curves, claim = page.locator("figure.curves").first, page.locator("article:has(table) figure").first
+        curves.get_by_role("radio", name="test loss").check()
+        wanted = [(one, kind) for one in (curves, claim) for kind in ("SVG", "CSV")]
+        wanted.append((figures.last, "SVG"))
+        alone = {file_of(one, kind): saved(page, offered(one, kind))[0] for one, kind in wanted}
+        numbers = [number_of(one) for one in figures.all()]
+        with_rows = [number_of(one) for one in figures.all() if offered(one, "CSV").count()]
+        figures.last.evaluate(FOLD)
+        button = page.get_by_role("button", name="Save all figures")
+        button.evaluate(WATCH)
+        before = page.evaluate(PLACE)
+        [vectors] = saved(page, button)
+        assert page.evaluate(PLACE) == before
+        progress = [[f"{number} of {len(numbers)}", True, True] for number in numbers]
+        assert page.evaluate("told") == [*progress, ["Save all figures", False, False]]
+        assert button.evaluate("one => one === document.activeElement")
+        [pixels] = saved(page, page.get_by_role("button", name="Save all as PNG"))
+    files, images = unzipped(vectors), unzipped(pixels)
+    assert {name: files[name] for name in alone} == alone
+    assert [name.replace(".png", ".svg") for name in images] == list(files)
+    assert {name: images[name] for name in images if name.endswith(".csv")}.items() <= files.items()
+    assert [int(name.split("-")[1]) for name in files] == sorted(int(name.split("-")[1]) for name in files)
+    assert [name.split("-")[1] for name in files if name.endswith(".svg")] == numbers
+    assert list(dict.fromkeys(name.split("-")[1] for name in files if name.endswith(".csv"))) == with_rows
+    for name in (name for name in files if name.endswith(".svg")):
+        picture = ET.fromstring(files[name])
+        assert "forward_gradient" not in methods_in(picture)
+        with Image.open(io.BytesIO(images[name.replace(".svg", ".png")])) as image:
+            assert image.size == tuple(2 * int(picture.attrib[side]) for side in ("width", "height"))
+            assert len(image.convert("RGB").getcolors(1_000_000) or []) > 20
+
+
+FOLD = """(one) => {
+    const details = document.createElement("details");
+    one.replaceWith(details);
+    details.append(one);
+}"""
+WATCH = """(one) => {
+    window.told = [];
+    const method = document.querySelector("[name=method]");
+    new MutationObserver(() => told.push([one.textContent, one.disabled, method.matches(":disabled")]))
+        .observe(one, { childList: true });
+    one.scrollIntoView({ behavior: "instant", block: "center" });
+}"""
+PLACE = "[scrollY, ...[...document.querySelectorAll('details')].map((one) => one.open)]"
+
+
+def file_of(figure: Locator, kind: str) -> str:
+    """Return the name of the file that a figure is saved as; `kind` is SVG or CSV."""
+    title = re.sub("[^a-z0-9]+", "-", figure.page.title().lower())
+    return f"figure-{number_of(figure)}-{title}"[:60] + f".{kind.lower()}"
+
+
+def number_of(figure: Locator) -> str:
+    return str(figure.get_attribute("id")).removeprefix("figure-")
+
+
+def unzipped(content: bytes) -> dict[str, bytes]:
+    """Return the files in an archive, in its order: whole, each named once, of the oldest date."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        assert {one.date_time for one in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        files = {name: archive.read(name) for name in archive.namelist()}
+        assert len(files) == len(archive.namelist())
+        return files
+
+
+SIGNS = {
+    "−0.5 [−1, 2]": "$-$0.5 [$-$1, 2]",
+    "3·10⁻¹² × 4": "3$\\cdot$10$^{-12}$ $\\times$ 4",
+    "≤ 5 µs ± ∞": "$\\leq$ 5 $\\mu$s $\\pm$ $\\infty$",
+    "≈ ‖∇f‖² ≥ xₙ": "$\\approx$ $\\| \\nabla$f$\\| ^{2}$ $\\geq$ x$_{n}$",
+    "1–2 – … す": "1--2 -- \\dots{} す",
+}
+"""What a cell may show, and how LaTeX sets it."""
+
+
+def test_a_table_is_copied_as_latex_of_what_is_shown(browser: Browser, quoted: Report) -> None:
+    with visit(browser, quoted.address, permissions=["clipboard-read", "clipboard-write"]) as page:
+        lines = latex_of(page, page.locator("#summary"))
+        rows = page.locator("#summary tbody tr")
+        shown = [row.locator("th, td").all_inner_texts() for row in rows.all()]
+        columns = page.locator("#summary thead th")
+        numbers = columns.evaluate_all("all => all.map(one => one.classList.contains('number') ? 'r' : 'l')")
+        assert lines[-3:] == ["\\bottomrule", "\\end{tabular}", "\\end{table}"]
+        assert lines.index("\\toprule") + 2 == lines.index("\\midrule")
+        assert f"\\begin{{tabular}}{{{''.join(numbers)}}}" in lines
+        found = cells_of(lines)
+        assert [len(row) for row in found] == [len(numbers)] * len(shown)
+        method = columns.all_inner_texts().index("Method")
+        assert {row[method] for row in found} == {"backprop", QUOTED_IN_LATEX}
+
+        for place, text in enumerate(SIGNS):
+            cell = rows.first.locator("th, td").nth(place + 1)
+            cell.evaluate("(one, text) => { one.textContent = text; }", text)
+        rows.first.locator("th").evaluate("one => { one.textContent = '[0, 1]'; }")
+        row = cells_of(latex_of(page, page.locator("#summary")))[0]
+        assert row[: 1 + len(SIGNS)] == ["{[}0, 1]", *SIGNS.values()]
+
+        settings = page.locator(f".scroll:has(thead {of_method(QUOTED)})").first
+        settings.evaluate(
+            "one => { for (; one; one = one.parentElement) if (one.open === false) one.open = true; }"
+        )
+        around = settings.locator("xpath=..")
+        wide = latex_of(page, around)
+        page.get_by_role("checkbox", name=QUOTED, exact=True).uncheck()
+        narrow = latex_of(page, around)
+        assert {len(row) for row in cells_of(wide)} == {3}
+        assert {len(row) for row in cells_of(narrow)} == {2}
+        assert len(cells_of(latex_of(page, page.locator("#summary")))) < len(shown)
+
+
+def latex_of(page: Page, within: Locator) -> list[str]:
+    """Return the lines that the first button LaTeX within an element copies."""
+    page.evaluate("navigator.clipboard.writeText('')")
+    within.get_by_role("button", name=re.compile("^LaTeX: copy the table")).first.click()
+    page.wait_for_function("navigator.clipboard.readText()")
+    text: str = page.evaluate("navigator.clipboard.readText()")
+    return [line.strip() for line in text.strip().splitlines()]
+
+
+def cells_of(lines: list[str]) -> list[list[str]]:
+    """Return the cells of a tabular's rows below its heading."""
+    rows = lines[lines.index("\\midrule") + 1 : lines.index("\\bottomrule")]
+    assert all(row.endswith(" \\\\") for row in rows)
+    return [re.split(r"(?<!\\) & ", row.removesuffix(" \\\\")) for row in rows]

@@ -40,6 +40,7 @@ TORCH_FREE = [
         "cost_tables",
         "tables",
         "svg",
+        "headings",
         "pieces",
         "figures",
         "findings",
@@ -57,6 +58,7 @@ TORCH_FREE = [
         *("axes", "axes_findings", "axes_report", "evidence", "forest", "claims", "claims_report"),
         *("comparing", "compare_findings", "compare_report"),
         *("page", "answer_figures", "answers", "curves_report", "summary_report", "parallel"),
+        "workflow_drawing",
         "plugins",
         "terminal",
         "report",
@@ -165,6 +167,7 @@ TELLING |= set(
 )
 TELLING |= set(family("comparing", "compare_findings", "compare_report"))
 TELLING |= set(family("page", "answer_figures", "answers", "curves_report", "summary_report"))
+TELLING |= set(family("headings", "workflow_drawing"))
 CHECKING = set(family("digests", "storage", "results", "provenance", "verification", "recovery", "tuned"))
 
 
@@ -197,6 +200,7 @@ def test_what_checks_or_tells_of_results_never_makes_one(module: str) -> None:
         ["tidy", "cost_tables", "cost_figures", "cost_charts", "cost_report", "report"],
         ["svg", "pieces", "cost_charts", "cost_report"],
         ["svg", "pieces", "page", "report"],
+        ["headings", "pieces", "workflow_drawing", "report"],
         ["axes", "answer_figures", "answers", "report", "cli"],
         ["tables", "figures", "curves_report", "report"],
         ["findings", "summary_report", "terminal", "cli"],

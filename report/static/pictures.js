@@ -74,5 +74,6 @@ const png = async ({ text, width, height }) => {
   const canvas = element("canvas", { width: 2 * width, height: 2 * height });
   canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
   URL.revokeObjectURL(image.src);
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  return new Promise((resolve, reject) => canvas.toBlob(
+    (blob) => blob ? resolve(blob) : reject(new Error(`no browser draws ${canvas.width} × ${canvas.height} pixels`)), "image/png"));
 };

@@ -66,6 +66,38 @@ restore();
 addEventListener("change", remember);
 addEventListener("reset", () => setTimeout(remember));
 
+// A legend's entry hides its method everywhere, as the box in the contents does.
+const boxes = new Map(every('[name="method"]').map((box) => [box.nextElementSibling.textContent, box]));
+for (const entry of every(".legend [data-method]")) {
+  const box = boxes.get(entry.dataset.method);
+  if (!box) continue;
+  const button = element("button", { type: "button", title: "Hide it in all figures and tables" }, entry.lastChild);
+  button.addEventListener("click", () => box.click());
+  entry.append(button);
+}
+
+// Contents are searched by the words of their titles; what is found stands open.
+const list = document.querySelector("nav .sections");
+const sought = element("input", { type: "search", placeholder: "Section or figure", ariaLabel: "Search the contents" });
+const seek = () => {
+  const words = sought.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const has = (link) => words.every((word) => link.textContent.toLowerCase().includes(word));
+  for (const item of list.children) {
+    const figures = every("li", item);
+    const own = has(item.firstElementChild);
+    figures.forEach((one) => { one.hidden = !own && !has(one); });
+    item.hidden = !own && figures.every((one) => one.hidden);
+    const inner = item.querySelector("details");
+    if (inner && words.length) inner.open = !own || figures.some(has);
+  }
+};
+sought.addEventListener("input", seek);
+sought.addEventListener("keydown", ({ key }) => {
+  if (key === "Escape") { sought.value = ""; seek(); }
+  if (key === "Enter") every("a", list).find((link) => link.checkVisibility() && sought.value && !link.closest("[hidden]"))?.click();
+});
+list.before(sought);
+
 // Whatever is linked to is shown: details around it open, and the page moves there.
 const reveal = (behavior = "auto") => {
   const target = document.getElementById(decoded(place()));
