@@ -192,6 +192,11 @@ HEADINGS: Mapping[str, str] = {
     "Time, B": "In B, the median time of a step.",
     "Verdict on counts": "Whether both studies count the same operations.",
     "Claim": "The claim of the literature.",
+    # The workflow.
+    "Rule": "A rule of the workflow, by its name in the Snakefile.",
+    "What it makes": "What the rule's results are.",
+    "Made here": "How many results the rule made in this study.",
+    "Takes": "The rules' results that it takes, if any.",
     "Figure, A": "The range of the claim's figures in A.",
     "Figure, B": "The range of the claim's figures in B.",
 }

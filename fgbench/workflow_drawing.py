@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from fgbench.pieces import Table, words
 from fgbench.types import Json
-from fgbench.wording import counted, joined
+from fgbench.wording import ABSENT, counted, joined
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Workflow:
     caption: str
     boxes: Sequence[Box]
     width: int
+    table: Table
 
 
 def workflow(provenance: Json, *, num_tables: int) -> Workflow:
@@ -82,7 +84,9 @@ def workflow(provenance: Json, *, num_tables: int) -> Workflow:
         )
         for rule, sources in inputs.items()
     ]
-    return Workflow("The workflow", _caption(provenance["results"], num_tables), boxes, width)
+    rows = [[box.rule, box.title, box.made, box.sources or ABSENT] for box in boxes]
+    table = Table("What each rule of the workflow made in this study, and from what", _COLUMNS, rows)
+    return Workflow("The workflow", _caption(provenance["results"], num_tables), boxes, width, table)
 
 
 def told(inputs: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
@@ -173,6 +177,7 @@ def _lines(step: str, inputs: Mapping[str, Sequence[str]], lanes: Mapping[str, i
     return "".join(parts)
 
 
+_COLUMNS = words("Rule", "What it makes", "Made here", "Takes")
 _LANE = 12
 _ARROW = 20
 _IN, _OUT, _END = 35, 70, 102

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browsing import Report, smoke_report
+from browsing import TORN, Report, made_report, smoke_report
 from support import skip_or_fail
 
 from fgbench.datasets.files import Fetcher
@@ -26,6 +26,8 @@ SLOW = (
     "report_browser",
     "readme",
     "report_files",
+    "report_pointing",
+    "headings",
     "report",
 )
 """Files that take minutes come first: the last of them must not keep one worker busy alone."""
@@ -61,6 +63,12 @@ def fetcher(mirror: Path, tmp_path: Path) -> Fetcher:
 def smoke(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Report:
     """The real report of the smoke study, which is run for it: some twenty seconds."""
     return smoke_report(tmp_path_factory.mktemp("smoke"), mirror)
+
+
+@pytest.fixture(scope="session")
+def torn(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The report of a study that never ran, of hostile names, with every section that a report can have."""
+    return made_report(tmp_path_factory.mktemp("torn"), TORN)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 import records
-from browsing import TORN, Report, made_report
+from browsing import Report
 from finished import again, base_runs, finished
 
 from fgbench.compare_report import comparison_page
@@ -77,12 +77,6 @@ class Page(HTMLParser):
             else:
                 found[[*found][-1]].append(text)
         return found
-
-
-@pytest.fixture(scope="module")
-def torn(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """The report of a study whose methods' names are markup, quotes, another script, and long."""
-    return made_report(tmp_path_factory.mktemp("torn"), TORN)
 
 
 @pytest.fixture(scope="module", params=["smoke", "torn"])

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browsing import OPEN_ALL, TORN, Report, colour, made_report, of_method, overflowing, violations, visit
+from browsing import OPEN_ALL, TORN, Report, colour, of_method, overflowing, violations, visit
 from test_figures import contrast
 
 if TYPE_CHECKING:
@@ -22,12 +22,6 @@ LARGEST = 5_000_000
 PHONE = {"width": 390, "has_touch": True, "is_mobile": True}
 PAPER = 720
 """Pixels across A4 within its margins."""
-
-
-@pytest.fixture(scope="module")
-def torn(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """A study that never ran, of hostile names, with every section that a report can have."""
-    return made_report(tmp_path_factory.mktemp("torn"), TORN)
 
 
 @pytest.fixture(params=["smoke", "torn"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browsing import TORN, Report, made_report, of_method, visit
+from browsing import TORN, Report, of_method, visit
 
 from fgbench.svg import drawing, inlined
 from fgbench.svg import of_method as drawn_of
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def torn(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    return made_report(tmp_path_factory.mktemp("torn"), TORN)
 
 
 Point = tuple[float, float]

@@ -143,3 +143,9 @@ def test_on_the_page_it_reads_as_a_list(smoke: Report) -> None:
     assert items[0] == "Data data 2 data sets"
     assert "Runs train 6 results, 18 runs from: data and splits" in items
     assert items[-1] == "This page report 1 page from: data, tables and comparison with references"
+
+
+def test_the_same_stands_in_a_table() -> None:
+    found = drawn()
+    assert [row[0] for row in found.table.rows] == [box.rule for box in found.boxes]
+    assert found.table.rows[0][1:] == ["Data", "1 data set", "–"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -51,7 +50,6 @@ class PeakMemory:
 def _answer(sender: Connection, workload: Workload, method: Method, device: str) -> None:
     import fgbench.cost.loaded  # noqa: F401  (there already, unless its preload failed, which Python hides)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the process that asked tells of it
     try:
         answer: int | str = _peak_memory_bytes(workload, method, device)
     except Exception as error:  # told where the answer is waited for
