@@ -111,7 +111,7 @@ def folder_hash(folder: Path) -> str:
 
 def imports_of(tree: ast.AST) -> Iterator[str]:
     """Yield the modules of this package that a piece of source imports, by their names below it."""
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("fgbench"):
             base = node.module.removeprefix("fgbench").removeprefix(".")
             yield from (base,) if base else (alias.name for alias in node.names)
@@ -121,6 +121,14 @@ def imports_of(tree: ast.AST) -> Iterator[str]:
                 for alias in node.names
                 if alias.name.startswith("fgbench.")
             )
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield a piece of source and all statements in it: expressions, most of its nodes, import nothing."""
+    yield tree
+    for part in ("body", "handlers", "cases", "orelse", "finalbody"):
+        for inner in getattr(tree, part, ()):
+            yield from _statements(inner)
 
 
 def _registry(family: str, plugins: tuple[str, ...]) -> dict[str, tuple[Path, str]]:
@@ -176,10 +184,6 @@ def _plugin_text(plugin: str) -> str:
     return text
 
 
-def _tree(module: str) -> ast.Module:
-    return _tree_of(_path(module))
-
-
 def _tree_of(path: Path) -> ast.Module:
     return _parsed(path.read_text(encoding="utf-8"))
 
@@ -187,6 +191,11 @@ def _tree_of(path: Path) -> ast.Module:
 @cache
 def _parsed(text: str) -> ast.Module:
     return ast.parse(text)
+
+
+@cache
+def _imports_in(text: str) -> tuple[str, ...]:
+    return tuple(imports_of(_parsed(text)))
 
 
 def _path(module: str) -> Path:
@@ -242,7 +251,7 @@ def _imported_by(modules: set[str]) -> set[str]:
         module = waiting.pop()
         if module not in found:
             found.add(module)
-            waiting += imports_of(_tree(module))
+            waiting += _imports_in(_path(module).read_text(encoding="utf-8"))
     return found
 
 

@@ -94,7 +94,7 @@ def test_memory_grows_in_proportion_to_the_number_of_tangents(outputs: Outputs) 
     found = {number: outputs(forward(number), 4) for number in (2, 4, 8)}
     first, second = (found[4] - found[2]) / 2, (found[8] - found[4]) / 4
     assert first > 2
-    assert second == pytest.approx(first, rel=0.15)
+    assert second == pytest.approx(first, rel=0.3)
 
 
 def test_memory_grows_in_proportion_to_the_batch(peak: PeakMemory) -> None:
