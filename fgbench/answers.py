@@ -144,11 +144,13 @@ def _price_text(rows: Mapping[str, Row], baseline: str, began_below: bool) -> st
             f"and {baseline} both reached the target{how} at {steps['pairs']} of {counted(whole, 'seed')} only: how "
             "many times longer it takes is not claimed"
         )
-    said = [f"{comparison_text(steps)} the steps"]
+    priced = {"the steps": (steps, "fewer steps", "more steps")}
     if _is_claimed(seconds):
-        said.append(f"{comparison_text(seconds)} the time")
-    judged = seconds if _is_claimed(seconds) else steps
-    return f"takes {joined(said)} of {baseline} to the same training loss: {_VERDICTS[judged['verdict']]}"
+        priced["the time"] = (seconds, "faster", "slower")
+    said = [f"{comparison_text(row)} {what}" for what, (row, *_) in priced.items()]
+    judged, better, worse = [*priced.values()][-1]
+    verdict = {"better": better, "worse": worse}.get(judged["verdict"], judged["verdict"])
+    return f"takes {joined(said)} of {baseline} to the same training loss: {verdict}"
 
 
 def _quality_text(row: Row) -> str:
@@ -208,6 +210,3 @@ def _data_text(data: Sequence[Json]) -> str:
 
 def _stand_in_text(one: Json) -> str:
     return "" if one["used"] == one["asked_for"] else f", a stand-in for {one['asked_for']}"
-
-
-_VERDICTS = {"better": "faster", "worse": "slower", "not resolved": "not resolved"}

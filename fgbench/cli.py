@@ -144,6 +144,9 @@ def summary(parsed: argparse.Namespace) -> None:
     width = shutil.get_terminal_size((TERMINAL_WIDTH, 24)).columns
     LOG.info("%s", study_text(found, verification, width=max(width, TERMINAL_WIDTH)))
     page = results / "report.html"
+    if not page.exists():
+        LOG.info("There is no report yet; `make report CONFIG=%s` makes it.", parsed.config)
+        return
     opened = not parsed.closed and _has_desktop() and webbrowser.open(page.resolve().as_uri())
     LOG.info("The report%s: %s", ", opened in your browser" if opened else "", page)
 

@@ -10,6 +10,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 ABSENT = "–"
 
+_ROUNDING = 1e-12
+"""A difference this small, relative to the number, is rounding's."""
+
 TITLES = {
     "train_loss": "Training loss",
     "test_loss": "Test loss",
@@ -65,13 +68,17 @@ def number_text(value: float, *, decimals: int | None = None) -> Quantity:
 def interval_text(mean: float, low: float, high: float) -> Quantity:
     """Return a mean and its interval, to two digits of the interval's width; the mean alone without one.
 
+    A width that only rounding makes is none.
+
     >>> interval_text(0.41234, 0.39, 0.4312), interval_text(0.5, math.nan, math.nan)
     ('0.412 [0.390, 0.431]', '0.500')
+    >>> interval_text(0.5, 0.5, 0.5 + 1e-16), interval_text(2.1e-6, 1.9e-6, 2.4e-6)
+    ('0.500 [0.500, 0.500]', '0.00000210 [0.00000190, 0.00000240]')
     """
     if math.isnan(low) or math.isnan(high):
         return number_text(mean)
     width = high - low
-    decimals = min(max(1 - math.floor(math.log10(width)), 0), 4) if width > 0 else 3
+    decimals = min(max(1 - math.floor(math.log10(width)), 0), 9) if width > _ROUNDING * abs(mean) else 3
     text = f"{number_text(mean, decimals=decimals)} [{range_text(low, high, decimals=decimals)}]"
     return Quantity(text, mean, low, high)
 
@@ -90,15 +97,15 @@ def ratio_text(ratio: float, low: float = math.nan, high: float = math.nan) -> Q
 
     >>> ratio_text(5.418), ratio_text(132.4), ratio_text(0.05), ratio_text(9.72, 8.88, 10.46)
     ('5.4×', '132×', '0.050×', '9.7× [8.9, 10.5]')
-    >>> ratio_text(1.312, 1.284, 1.341)
-    '1.31× [1.28, 1.34]'
+    >>> ratio_text(1.312, 1.284, 1.341), ratio_text(0.5, 0.5, 0.5 + 1e-16)
+    ('1.31× [1.28, 1.34]', '0.50× [0.50, 0.50]')
     """
     if not math.isfinite(ratio) or ratio <= 0:
         return number_text(ratio)
     decimals = min(max(1 - math.floor(math.log10(ratio)), 0), 6)
     if not (math.isfinite(low) and math.isfinite(high)):
         return Quantity(f"{number_text(ratio, decimals=decimals)}×", ratio)
-    if high > low:
+    if high - low > _ROUNDING * ratio:
         decimals = max(decimals, min(math.ceil(-math.log10(high - low)), 4))
     text = f"{number_text(ratio, decimals=decimals)}× [{range_text(low, high, decimals=decimals)}]"
     return Quantity(text, ratio, low, high)

@@ -101,14 +101,14 @@ def texts(svg: str) -> list[str]:
 def test_a_resolved_price_is_told_with_its_interval_and_its_verdict() -> None:
     (said,) = told(RUNS)
     assert said.startswith(
-        "forward_gradient takes 5.4× [4.0, 8.8] the steps of backprop to the same training loss: slower; "
+        "forward_gradient takes 5.4× [4.0, 8.8] the steps of backprop to the same training loss: more steps; "
     )
-    assert said.endswith("its test accuracy is lower by 0.0500 [0.0500, 0.0500].")
+    assert said.endswith("its test accuracy is lower by 0.050 [0.050, 0.050].")
 
 
-def test_a_method_that_needs_half_the_steps_at_every_seed_is_faster() -> None:
+def test_a_method_that_needs_half_the_steps_at_every_seed_is_told_by_steps() -> None:
     (said,) = told(changed(taking(0.5), method="forward_gradient"))
-    assert re.search(rf"takes {HALF} the steps of backprop to the same training loss: faster;", said)
+    assert re.search(rf"takes {HALF} the steps of backprop to the same training loss: fewer steps;", said)
 
 
 def test_a_price_whose_interval_holds_one_is_not_resolved() -> None:

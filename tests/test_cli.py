@@ -711,6 +711,19 @@ def test_without_a_terminal_a_display_or_a_browser_the_path_alone_is_told(
     assert capsys.readouterr().err.endswith(f"The report: {study_done}/report.html\n")
 
 
+def test_a_summary_without_a_report_says_what_makes_one(
+    study_done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = sit_at_a_desktop(monkeypatch)
+    shutil.copytree(study_done, tmp_path / "results")
+    (tmp_path / "results/report.html").unlink()
+    write_study(tmp_path / "study.yaml", results=str(tmp_path / "results"))
+    assert fgbench(f"summary --config {tmp_path}/study.yaml") == 0
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == f"There is no report yet; `make report CONFIG={tmp_path}/study.yaml` makes it."
+    assert opened == []
+
+
 def test_a_summary_of_tables_that_were_changed_is_refused(
     study_done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
