@@ -1087,6 +1087,7 @@ def test_the_summary_says_the_verdict_and_where_the_report_lies(
     assert f"{results}/verification.json: no such file" in capsys.readouterr().err
     against = f"--against {folder}/reference.json"
     assert fgbench(f"verify {results} {against} --output {results}/verification.json") == 0
+    (results / "report.html").write_text("the page", encoding="utf-8")
     capsys.readouterr()
     assert fgbench(f"summary --config {config}") == 0
     text, _, place = capsys.readouterr().err.strip().rpartition("\n")
