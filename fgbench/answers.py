@@ -205,7 +205,7 @@ def _caption(tables: Tables, axis: Axis) -> str:
 
 def _data_text(data: Sequence[Json]) -> str:
     said = [f"{one['used']} ({counted(one['num_samples'], 'sample')}{_stand_in_text(one)})" for one in data]
-    return f"Data: {joined(said)}, each file known by its SHA-256."
+    return f"Data: {joined(said)}."
 
 
 def _stand_in_text(one: Json) -> str:
