@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fgbench.axes import AXES, Axis
 from fgbench.statistics import Profile
-from fgbench.svg import INK, Style, drawing, inlined, name_ticks, of_method
+from fgbench.svg import INK, THIRD, Style, drawing, inlined, name_ticks, of_method
 from fgbench.tidy import worst
 from fgbench.wording import tick_text
 
@@ -124,8 +124,8 @@ def curve_chart(
     Each run's end is marked: a dot where it reached the target, a ring where it ran out of steps, a cross where it
     diverged. Of more than `MOST_BANDS` methods no bands are drawn. `key` keeps its ids apart from other charts'.
     """
-    with drawing(key, height=2.75) as figure:
-        axes = figure.add_axes((0.12, 0.15, 0.85, 0.73))
+    with drawing(key, height=2.6, width=THIRD) as figure:
+        axes = figure.add_axes((0.13, 0.16, 0.84, 0.71))
         drawn = [
             _Drawn(method, style, courses[method], metric, against)
             for method, style in styles.items()

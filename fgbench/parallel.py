@@ -34,6 +34,8 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
+            gc.freeze()
+            gc.unfreeze()  # what was made meanwhile counts as old now: it is not looked through at once
             gc.enable()
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fgbench.statistics import Floats
-from fgbench.svg import INK, Style, drawing, inlined, name_ticks, of_method, printable
+from fgbench.svg import INK, THIRD, Style, drawing, inlined, name_ticks, of_method, printable
 from fgbench.wording import tick_text
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def trace_chart(
     More than `MOST_TOGETHER` methods have a small panel each, in two columns, with the same axes.
     """
     if len(traces) <= MOST_TOGETHER:
-        with drawing(key, height=2.75) as figure:
-            axes = figure.add_axes((0.14, 0.15, 0.83, 0.73))
+        with drawing(key, height=2.6, width=THIRD) as figure:
+            axes = figure.add_axes((0.15, 0.16, 0.82, 0.71))
             _scale(axes, traces, quantity, reference)
             for one in traces:
                 with of_method(axes, one.method):

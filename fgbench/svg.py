@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -50,13 +51,15 @@ def method_styles(methods: Sequence[str]) -> dict[str, Style]:
 def name_ticks(axis: Axis, low: float, high: float, *, room: float = 1.0) -> None:
     """Name a logarithmic axis's ticks by their numbers: each decade, and over few of them 3, or 2 and 5, too.
 
-    `room` is the axis's length as a share of a chart's width.
+    `room` is the axis's length as a share of a chart's width. One number alone would not tell the scale.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     spanned = (high / low) ** (1 / room)
+    decades = math.floor(math.log10(high)) - math.ceil(math.log10(low)) + 1
+    few = spanned < 300 or decades < 2
     axis.set_minor_locator(NullLocator())
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if spanned < 50 else (1, 3) if spanned < 300 else (1,)))
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if spanned < 50 else (1, 3) if few else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
 
 
@@ -103,8 +106,10 @@ def inlined(figure: Figure, key: str, title: str, description: str) -> str:
     What was tagged with a method says so in `data-method`. Lines and points that stand for numbers are of the class
     `mark`; how to read them tells `data-scales` of the axes around them.
     """
+    width, height = 72 * figure.get_size_inches()
     for axes in figure.axes:
-        _make_readable(axes, *(72 * figure.get_size_inches()))
+        _make_readable(axes, width, height)
+        _place_names(axes, height)
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     svg = ET.fromstring(stream.getvalue())
@@ -159,6 +164,13 @@ def _make_readable(axes: Axes, width: float, height: float) -> None:
     for line in axes.lines:
         if line.get_transform() == axes.transData:
             line.set_gid(f"{_MARK}{line.get_gid() or ''}")
+
+
+def _place_names(axes: Axes, height: float) -> None:
+    """Put the name of the axis below under its numbers: to look for room takes a tenth of the drawing."""
+    axes.xaxis.set_label_coords(0.5, -_NAME_BELOW / (axes.get_position().height * height))
+    if not axes.get_ylabel():
+        axes.yaxis.set_label_coords(0, 0.5)
 
 
 def _scale(name: str, axis: Axis, ends: Sequence[float], at: Sequence[float]) -> dict[str, Any]:
@@ -237,6 +249,9 @@ PART_PALETTE = (
 )
 """Fills of a bar's parts on light and dark ground: the page's ink on them has a contrast of 4.5:1."""
 
+THIRD = 4.0
+"""Inches across of a chart with two others beside it: its text is larger for it."""
+
 DASHES: tuple[tuple[float, ...], ...] = (
     (),
     (4, 1.6),
@@ -252,6 +267,9 @@ _VARIABLES = {INK: "currentColor", RULE: "var(--rule, #ddd)", GROUND: "var(--gro
     for name, palette in (("series", PALETTE), ("part", PART_PALETTE))
     for place, (light, _) in enumerate(palette)
 }
+_NAME_BELOW = 20.5
+"""Points from an axis to its name: the ticks and their numbers lie between."""
+
 _AXES = "axes:"
 _MARK = "mark:"
 _METHOD = "method:"

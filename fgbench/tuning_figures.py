@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbench.svg import INK, Style, drawing, inlined, name_ticks, of_method, printable
+from fgbench.svg import INK, THIRD, Style, drawing, inlined, name_ticks, of_method, printable
 from fgbench.types import Json
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ def sensitivity_chart(
     that the charts of one experiment can be compared.
     """
     left, right, low, high = limits
-    with drawing(key, height=3.1) as figure:
-        axes = figure.add_axes((0.13, 0.14, 0.84, 0.76))
+    with drawing(key, height=2.9, width=THIRD) as figure:
+        axes = figure.add_axes((0.14, 0.15, 0.83, 0.74))
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(left / 1.5, right * 1.5)
@@ -131,8 +131,8 @@ def diverged_chart(
 ) -> str:
     """Return an SVG of the share of diverged trials against the rate, on the axis of `sensitivity_chart`."""
     left, right, *_ = limits
-    with drawing(key, height=3.1) as figure:
-        axes = figure.add_axes((0.13, 0.14, 0.84, 0.76))
+    with drawing(key, height=2.9, width=THIRD) as figure:
+        axes = figure.add_axes((0.14, 0.15, 0.83, 0.74))
         axes.set_xscale("log")
         axes.set_xlim(left / 1.5, right * 1.5)
         axes.set_ylim(-0.03, 1.03)

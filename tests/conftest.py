@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from browsing import TORN, Report, made_report, smoke_report
+from filelock import FileLock
 from support import skip_or_fail
 
 from fgbench.datasets.files import Fetcher
@@ -62,13 +64,26 @@ def fetcher(mirror: Path, tmp_path: Path) -> Fetcher:
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> Report:
     """The real report of the smoke study, which is run for it: some twenty seconds."""
-    return smoke_report(tmp_path_factory.mktemp("smoke"), mirror)
+    return made_once(tmp_path_factory, "smoke", lambda folder: smoke_report(folder, mirror))
 
 
 @pytest.fixture(scope="session")
 def torn(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """The report of a study that never ran, of hostile names, with every section that a report can have."""
-    return made_report(tmp_path_factory.mktemp("torn"), TORN)
+    return made_once(tmp_path_factory, "torn", lambda folder: made_report(folder, TORN))
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Report]) -> Report:
+    """Return what `make` makes in a folder: made by the first worker that asks for it, read by the others."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"{name}-of-all-workers"
+    made = folder / "made.pickle"
+    with FileLock(f"{folder}.lock"):
+        if not made.exists():
+            folder.mkdir(exist_ok=True)
+            made.write_bytes(pickle.dumps(make(folder)))
+        report: Report = pickle.loads(made.read_bytes())
+        return report
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,9 @@ pytestmark = pytest.mark.slow
 
 
 def small_study(**changes: Any) -> dict[str, Any]:
-    """Two cells on iris, two chunks of seeds: the least that has a middle."""
+    """Two cells on iris, two chunks of seeds, no ladder: the least that has a middle."""
     study = tiny_study()
+    study["cost"]["ladder"]["methods"] = []
     return study | {"experiments": study["experiments"][:1], "seeds": [0, 1, 2, 3]} | changes
 
 
@@ -40,10 +41,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 @pytest.fixture
 def again(done: Checkout, tmp_path: Path) -> Checkout:
     """A copy of it, times of files and all."""
-    shutil.copytree(done.folder, tmp_path / "checkout", symlinks=True)
-    checkout = object.__new__(Checkout)
-    checkout.folder = tmp_path / "checkout"
-    return checkout
+    return done.copied(tmp_path / "checkout")
 
 
 def told(checkout: Checkout, printed: str) -> str:
