@@ -48,10 +48,10 @@ def tiny_study() -> dict[str, Any]:
 
 
 def sensitive_study(**changes: Any) -> dict[str, Any]:
-    """A convolutional network at four seeds, both methods, no ladder: what shows a changed bit first."""
+    """A convolutional network at three seeds, both methods, no ladder: what shows a changed bit first."""
     study = tiny_study()
     study["cost"]["ladder"]["methods"] = []
-    return study | {"experiments": study["experiments"][2:], "seeds": list(range(4))} | changes
+    return study | {"experiments": study["experiments"][2:], "seeds": [0, 1, 2]} | changes
 
 
 class Checkout:

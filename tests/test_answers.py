@@ -208,8 +208,7 @@ def test_where_a_method_was_not_timed_steps_are_drawn_for_all(tables: Tables) ->
 def test_the_data_really_used_is_named_and_a_stand_in_as_such() -> None:
     tables = study_tables(records.run_records(num_seeds=1))
     assert answered(tables).data == (
-        "Data: digits (60 samples, a stand-in for kmnist_t10k) and penguins (60 samples), each file known by its "
-        "SHA-256."
+        "Data: digits (60 samples, a stand-in for kmnist_t10k) and penguins (60 samples)."
     )
     assert [one.title for one in answered(tables).panels][-1] == "cnn on digits (stand-in for kmnist_t10k)"
 

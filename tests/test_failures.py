@@ -44,6 +44,17 @@ def again(done: Checkout, tmp_path: Path) -> Checkout:
     return done.copied(tmp_path / "checkout")
 
 
+@pytest.fixture
+def untrained(again: Checkout) -> Checkout:
+    """A copy without its runs and what was made of them: what was measured is there, and need not be once more."""
+    results = again.folder / "results"
+    for folder in ("runs", "logs/runs", "tables"):
+        shutil.rmtree(results / folder)
+    for name in ("tables.zip", "provenance.json", "verification.json", "report.html"):
+        (results / name).unlink()
+    return again
+
+
 def told(checkout: Checkout, printed: str) -> str:
     """What a run printed, less the traceback-free check that every failure must pass."""
     assert checkout.status != 0, printed
@@ -131,11 +142,13 @@ def test_a_table_changed_by_hand_is_named_and_what_the_message_says_mends_it(aga
 
 # As root, in a namespace of its own; without root, as the root of a user namespace.
 NAMESPACE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-# A small file system at results; the study fails on it, is grown, and the study goes on.
+# A file system at results with little more space than what is there; the study fails on it, is grown, and goes on.
 FULL_DISK = """
 set -eu
-mkdir -p results
-mount -t tmpfs -o size=$1 tmpfs results
+mv results before
+mkdir results
+mount -t tmpfs -o size=$(($(du --summarize --block-size=1k before | cut -f 1) + $1))k tmpfs results
+cp --archive before/. results
 status=0
 make --old-file=.venv/installed report CONFIG=study.yaml || status=$?
 echo "first status: $status"
@@ -147,14 +160,14 @@ cp --recursive results kept
 """
 
 
-@pytest.mark.parametrize("size", ["120k"])
+@pytest.mark.parametrize("space", ["0", "120"])
 def test_on_a_full_disk_it_is_told_nothing_is_spoilt_and_with_more_space_it_goes_on(
-    done: Checkout, tmp_path: Path, size: str
+    done: Checkout, untrained: Checkout, space: str
 ) -> None:
     if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
         skip_or_fail("a file system of the test's own cannot be mounted: run the tests as root")
-    checkout = Checkout(tmp_path / "checkout")
-    process = checkout.start_command(small_study(), [*NAMESPACE, "bash", "-c", FULL_DISK, "bash", size], {})
+    checkout = untrained
+    process = checkout.start_command(small_study(), [*NAMESPACE, "bash", "-c", FULL_DISK, "bash", space], {})
     printed = checkout.ended(process)
     assert checkout.status == 0, printed
     first, _, rest = printed.partition("first status: ")
@@ -164,6 +177,7 @@ def test_on_a_full_disk_it_is_told_nothing_is_spoilt_and_with_more_space_it_goes
     assert "Traceback" not in first
     assert "left behind" not in rest
     list(whole(checkout.folder / "kept"))
+    shutil.rmtree(checkout.folder / "results")
     (checkout.folder / "kept").rename(checkout.folder / "results")
     assert checkout.study_sha256() == done.study_sha256()
 
@@ -174,10 +188,10 @@ NOT_ALMIGHTY = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_over
 
 @pytest.mark.parametrize("folder", ["results/runs"])
 def test_a_read_only_folder_is_told_and_once_writable_it_goes_on(
-    done: Checkout, tmp_path: Path, folder: str
+    done: Checkout, untrained: Checkout, folder: str
 ) -> None:
     before = NOT_ALMIGHTY if os.geteuid() == 0 else []
-    checkout = Checkout(tmp_path / "checkout")
+    checkout = untrained
     read_only = checkout.folder / folder
     read_only.mkdir(parents=True)
     read_only.chmod(0o555)
@@ -193,8 +207,10 @@ def test_a_read_only_folder_is_told_and_once_writable_it_goes_on(
     assert checkout.study_sha256() == done.study_sha256()
 
 
-def test_an_input_that_vanishes_in_mid_study_is_told_and_made_again(done: Checkout, tmp_path: Path) -> None:
-    checkout = Checkout(tmp_path / "checkout")
+def test_an_input_that_vanishes_in_mid_study_is_told_and_made_again(
+    done: Checkout, untrained: Checkout
+) -> None:
+    checkout = untrained
     process = checkout.start_make(small_study())
     wait_for(checkout, "results/logs/runs/iris/*/*/*.log", process)
     for path in checkout.folder.glob("results/splits/iris/*.npz"):
@@ -209,12 +225,12 @@ def test_an_input_that_vanishes_in_mid_study_is_told_and_made_again(done: Checko
 
 
 def test_while_a_study_is_at_work_another_start_is_refused_by_the_name_of_its_process(
-    done: Checkout, tmp_path: Path
+    done: Checkout, untrained: Checkout
 ) -> None:
-    checkout = Checkout(tmp_path / "checkout")
+    checkout = untrained
     process = checkout.start_make(small_study())
     try:
-        wait_for(checkout, "results/logs/data/iris.log", process)
+        wait_for(checkout, "results/logs/runs/iris/*/*/*.log", process)
         printed = told(checkout, checkout.make(small_study()))
         assert "a study is at work on these results: process " in printed
         number = int(printed.partition("at work on these results: process ")[2].partition(",")[0])

@@ -16,13 +16,13 @@ from fgbench.sources import registered
 
 @pytest.fixture(scope="module")
 def smoke(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The smoke study's data, and its first seed's splits and 50 steps of its runs, made on this processor by hand."""
+    """The smoke study's data, and its first seed's splits and 20 steps of its runs, made on this processor by hand."""
     results = tmp_path_factory.mktemp("smoke") / "results"
     study = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8"))
     study["data"] |= {"folder": str(results.parent / "resources"), "mirrors": [str(mirror)]}
     study |= {"results": str(results), "references": [], "seeds": [0]}
     for experiment in study["experiments"]:
-        experiment |= {"max_steps": 50, "target_loss": 1e-9}
+        experiment |= {"max_steps": 20, "target_loss": 1e-9}
     results.mkdir()
     (results / "config.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
     by_hand(results)

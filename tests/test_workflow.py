@@ -291,13 +291,13 @@ def test_on_one_core_what_was_removed_of_a_study_is_made_again(done: Checkout, t
     assert (results / "report.html").exists()
 
 
-def test_an_interrupted_measurement_leaves_nothing_and_is_made_anew(tmp_path: Path) -> None:
-    checkout = Checkout(tmp_path / "checkout")
-    study = tiny_study() | {"seeds": [0], "experiments": tiny_study()["experiments"][:1]}
+def test_an_interrupted_measurement_leaves_nothing_and_is_made_anew(done: Checkout, tmp_path: Path) -> None:
+    checkout, study = done.copied(tmp_path / "checkout"), tiny_study()
     study["cost"]["rounds"] = 10**6
-    process = checkout.start(study)
     results, deadline = checkout.folder / "results", time.monotonic() + 120
     log = results / "logs/cost.log"
+    log.unlink()
+    process = checkout.start(study)
     while time.monotonic() < deadline and not (log.exists() and " rounds" in log.read_text("utf-8")):
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
@@ -397,7 +397,7 @@ def test_an_interrupted_study_leaves_nothing_half_written_and_goes_on(tmp_path: 
     study["methods"]["backprop"]["learning_rate"] = study["methods"]["forward_gradient"]["learning_rate"] = (
         1e-6
     )
-    process = checkout.start(study)
+    process = checkout.start(study, "--until", "train")
     deadline = time.monotonic() + 60
     while (
         not list(checkout.folder.glob("results/logs/*/digits/cnn/**/*.log")) and time.monotonic() < deadline
