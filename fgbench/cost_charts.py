@@ -35,7 +35,7 @@ from fgbench.cost_findings import (
 )
 from fgbench.findings import Experiment, Row, Tables, experiments, methods, target_time_text
 from fgbench.headings import HEADINGS
-from fgbench.pieces import METHOD, Chart, Source, Table, numbers, words
+from fgbench.pieces import METHOD, Chart, Source, Table, numbers, of_methods, words
 from fgbench.svg import Style, printable
 from fgbench.wording import (
     ABSENT,
@@ -327,10 +327,7 @@ def _growth_table(tables: Tables, rows: pd.DataFrame, name: str) -> Table:
         "step_time_s": ("time", seconds_text),
         "peak_memory_bytes": ("memory", bytes_text),
     }
-    columns = [
-        *numbers("Size"),
-        *numbers(*(f"{method}, {short}" for method in present for short, _ in texts.values()), about=""),
-    ]
+    columns = [*numbers("Size"), *of_methods(present, *(short for short, _ in texts.values()))]
     medians = rows.groupby(["size", "method", "quantity"])["value"].median().to_dict()
     cells = [
         [

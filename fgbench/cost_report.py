@@ -33,7 +33,7 @@ from fgbench.cost_findings import (
 from fgbench.cost_tables import EAGER, FORWARD_PASS
 from fgbench.findings import Experiment, Row, Tables
 from fgbench.headings import HEADINGS
-from fgbench.pieces import METHOD, Chart, Table, numbers, words
+from fgbench.pieces import METHOD, Chart, Table, numbers, of_methods, words
 from fgbench.svg import Style
 from fgbench.wording import (
     ABSENT,
@@ -264,7 +264,7 @@ def _exponents_table(tables: Tables, device: str, on: str) -> Table:
     return Table(
         f"Exponents of growth{on}: slope of the logarithm of the median against that of the size [95 % t-interval]. "
         f"1 is proportional, 0 is flat. {measured_on(tables)}",
-        [*words("Growth"), *numbers(*present, about="")],
+        [*words("Growth"), *of_methods(present)],
         cells,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +70,15 @@ class Chart:
 def words(*titles: str, about: str | None = None) -> list[Column]:
     """Return columns of text, all of them `about` the same."""
     return [Column(title, is_number=False, about=about) for title in titles]
+
+
+def of_methods(methods: Iterable[str], *quantities: str) -> list[Column]:
+    """Return columns of numbers that leave with the method filter: one a method, or for each as many `quantities`."""
+    return [
+        Column(f"{method}, {quantity}" if quantity else method, method=method, about="")
+        for method in methods
+        for quantity in quantities or ("",)
+    ]
 
 
 def numbers(*titles: str, about: str | None = None) -> list[Column]:

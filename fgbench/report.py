@@ -27,7 +27,7 @@ from fgbench.findings import Experiment, Tables
 from fgbench.law_report import laws_section
 from fgbench.page import page
 from fgbench.parallel import together, uncollected
-from fgbench.pieces import Column, Table
+from fgbench.pieces import Column, Table, of_methods, words
 from fgbench.probe_report import probes_section
 from fgbench.summary_report import comparison_table, summary_table
 from fgbench.svg import Style, method_styles
@@ -255,10 +255,7 @@ def _settings_table(cells: pd.DataFrame, experiment: Experiment, present: Sequen
         for name in COLUMNS["cells"]
         if name not in KEY and (cells[name].astype("str") != "").any()
     ]
-    columns = [
-        Column("Setting", is_number=False),
-        *(Column(method, method=method, about="") for method in present),
-    ]
+    columns = [*words("Setting"), *of_methods(present)]
     return Table(f"Settings of {experiment.title}", columns, rows)
 
 
@@ -271,7 +268,7 @@ def _setting(value: Any) -> str:
 
 
 def _words(name: str) -> str:
-    return name.removeprefix("num_").replace("_", " ")
+    return name.replace("num_", "number of ").replace("_", " ")
 
 
 def _reproduction(verification: Json, tables: Tables, config: Json) -> Reproduction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import re
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ LARGEST = 5_000_000
 """Bytes that a page may have at most."""
 
 PHONE = {"width": 390, "has_touch": True, "is_mobile": True}
-PAPER = 720
+PAPER = 688
 """Pixels across A4 within its margins."""
 
 
@@ -138,6 +139,14 @@ def test_a_hidden_method_leaves_all_figures_and_tables_and_takes_no_other_along(
             assert marked(page) == before | {method: 0}
             page.get_by_role("checkbox", name=method, exact=True).check()
         assert marked(page) == before
+
+
+def test_a_column_named_for_a_method_is_that_methods(torn: Report) -> None:
+    headings = re.findall(r'<th scope="col"([^>]*)>([^<]*)</th>', torn.path.read_text(encoding="utf-8"))
+    method = html.escape(TORN[1])
+    named = [own for own, title in headings if title == method or title.startswith(f"{method}, ")]
+    assert len(named) > 2
+    assert all(f'data-method="{method}"' in own for own in named)
 
 
 def test_what_is_of_a_method_are_lines_rows_columns_matrices_and_galleries(
