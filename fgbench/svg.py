@@ -56,11 +56,17 @@ def name_ticks(axis: Axis, low: float, high: float, *, room: float = 1.0) -> Non
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     spanned = (high / low) ** (1 / room)
-    decades = math.floor(math.log10(high)) - math.ceil(math.log10(low)) + 1
-    few = spanned < 300 or decades < 2
+    fitting = [(1,), (1, 3), (1, 2, 5)][sum(spanned < most for most in (300, 50)) :]  # the coarsest first
+    telling = [subs for subs in fitting if _num_ticks(low, high, subs) > 1]
     axis.set_minor_locator(NullLocator())
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if spanned < 50 else (1, 3) if few else (1,)))
+    axis.set_major_locator(LogLocator(subs=[*telling, fitting[-1]][0]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
+
+
+def _num_ticks(low: float, high: float, subs: Sequence[int]) -> int:
+    """Return how many multiples, by `subs`, of powers of ten lie between two numbers."""
+    decades = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    return sum(low <= multiple * 10.0**decade <= high for decade in decades for multiple in subs)
 
 
 @contextmanager

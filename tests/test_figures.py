@@ -17,7 +17,16 @@ from PIL import Image
 from fgbench.axes import AXES, Axis
 from fgbench.figures import MOST_BANDS, courses, curve_chart, image_uri, profile_chart
 from fgbench.statistics import performance_profile
-from fgbench.svg import PALETTE, PART_PALETTE, drawing, inlined, method_styles, of_method, printable
+from fgbench.svg import (
+    PALETTE,
+    PART_PALETTE,
+    drawing,
+    inlined,
+    method_styles,
+    name_ticks,
+    of_method,
+    printable,
+)
 from fgbench.tables import study_tables
 
 HOSTILE = "<script>alert('$x$')</script> お " + "long" * 50
@@ -208,6 +217,25 @@ def test_every_axis_is_named_and_its_ticks_are_numbers_of_its_own() -> None:
     # 250 steps of 3 · 4,330,000 operations
     assert ">3G<" in chart(against=AXES[2])
     assert ">200<" in chart(against=AXES[0])
+
+
+@pytest.mark.parametrize("room", [1.0, 0.3])
+@pytest.mark.parametrize(("low", "high"), [(1.3e-3, 0.046), (0.9, 11.0), (2.0, 9.0), (0.5, 2.0), (3.0, 4e6)])
+def test_a_logarithmic_axis_names_two_numbers_or_more_and_its_own_name_below_them(
+    low: float, high: float, room: float
+) -> None:
+    with drawing("k", height=2) as figure:
+        axes = figure.add_axes((0.1, 0.3, 0.8, 0.6))
+        axes.set_xscale("log")
+        axes.set_xlim(low, high)
+        axes.set_yticks([])
+        axes.set_xlabel("steps")
+        name_ticks(axes.xaxis, low, high, room=room)
+        svg = ET.fromstring(inlined(figure, "k", "T", "D"))
+    *numbers, name = [one for one in svg.iter() if one.tag.endswith("text")]
+    assert len(numbers) >= 2
+    assert name.text == "steps"
+    assert all(float(name.get("y", 0)) - float(one.get("y", 0)) > 10 for one in numbers)
 
 
 def test_bands_are_drawn_as_long_as_they_do_not_hide_each_other() -> None:
