@@ -49,8 +49,13 @@ class Answer:
     sources: Sequence[Source]
 
 
-def answer(tables: Tables, styles: Mapping[str, Style], data: Sequence[Json]) -> Answer:
-    """Return the answer of a study; `data` are its data sets' metadata, `styles` its methods' in order."""
+def answer(
+    tables: Tables, styles: Mapping[str, Style], data: Sequence[Json], sizes: Mapping[str, Json]
+) -> Answer:
+    """Return the answer of a study; `data` are its data sets' metadata, `styles` its methods' in order.
+
+    `sizes` are by data set, as the config has them, `num_train` and `num_test`: what a run takes of it.
+    """
     found = experiments(tables)
     timed = tables["summary"][SECONDS.per_step].notna().all()  # a method without times would be an empty row
     axis = SECONDS if timed else STEPS
@@ -58,7 +63,7 @@ def answer(tables: Tables, styles: Mapping[str, Style], data: Sequence[Json]) ->
         title=f"{axis.title.capitalize()} to the target, seed by seed",
         panels=[_panel(tables, one, f"answer-{place}", axis, styles) for place, one in enumerate(found)],
         caption=_caption(tables, axis),
-        data=_data_text(data),
+        data=_data_text(data, sizes),
         sources=[Source("runs"), Source("comparisons", {"metric": axis.metric})],
     )
 
@@ -74,9 +79,9 @@ def sentence(tables: Tables, experiment: Experiment) -> str:
         return _alone(experiment.rows(tables["summary"]))
     if rows["method"].nunique() > MOST_TOLD:
         return " ".join(verdicts_together(rows, [_priced(rows), "test_accuracy"]))
-    began_below = bool((experiment.rows(tables["runs"])["steps_to_target"] == 0).any())
+    runs = experiment.rows(tables["runs"])
     return " ".join(
-        _against({row["metric"]: row for row in own.to_dict("records")}, began_below=began_below)
+        _against({row["metric"]: row for row in own.to_dict("records")}, runs)
         for _, own in rows.groupby("method", sort=True)
     )
 
@@ -128,22 +133,18 @@ def _missed(cell: Row) -> str:
     return f": {missed}/{cell['runs']} missed" if missed else ""
 
 
-def _against(rows: Mapping[str, Row], *, began_below: bool) -> str:
+def _against(rows: Mapping[str, Row], runs: pd.DataFrame) -> str:
     """Return what one method costs against the baseline, and what its test accuracy is beside."""
     steps, accuracy = rows["steps_to_target"], rows["test_accuracy"]
-    method, baseline = steps["method"], steps["baseline"]
-    return f"{method} {_price_text(rows, baseline, began_below)}; {_quality_text(accuracy)}."
+    return f"{steps['method']} {_price_text(rows, runs)}; {_quality_text(accuracy)}."
 
 
-def _price_text(rows: Mapping[str, Row], baseline: str, began_below: bool) -> str:
+def _price_text(rows: Mapping[str, Row], runs: pd.DataFrame) -> str:
     steps, seconds = rows["steps_to_target"], rows["time_to_target_s"]
+    baseline = steps["baseline"]
     if not _is_claimed(steps):
-        whole = steps["pairs"] + steps["unpaired"]
-        how = ", from above it," if began_below else ""
-        return (
-            f"and {baseline} both reached the target{how} at {steps['pairs']} of {counted(whole, 'seed')} only: how "
-            "many times longer it takes is not claimed"
-        )
+        order = _order_text(runs, steps["method"], baseline)
+        return f"{order}: how many times longer it takes is not claimed"
     priced = {"the steps": (steps, "fewer steps", "more steps")}
     if _is_claimed(seconds):
         priced["the time"] = (seconds, "faster", "slower")
@@ -151,6 +152,23 @@ def _price_text(rows: Mapping[str, Row], baseline: str, began_below: bool) -> st
     judged, better, worse = [*priced.values()][-1]
     verdict = {"better": better, "worse": worse}.get(judged["verdict"], judged["verdict"])
     return f"takes {joined(said)} of {baseline} to the same training loss: {verdict}"
+
+
+def _order_text(runs: pd.DataFrame, method: str, baseline: str) -> str:
+    """Return how often two methods reached the target, and at how many seeds one did later, a miss being latest."""
+    spent = runs.pivot_table(index="seed", columns="method", values="steps_to_target", dropna=False)
+    own, other = (
+        spent[name].astype("float64").fillna(math.inf) if name in spent else pd.Series(math.inf, spent.index)
+        for name in (method, baseline)
+    )
+    reached = [int((np.isfinite(steps) & (steps > 0)).sum()) for steps in (own, other)]
+    how = ", from above it," if ((own == 0) | (other == 0)).any() else ""
+    later, sooner = int((own > other).sum()), int((own < other).sum())
+    which = f"the later of the two at {later}" if later >= sooner else f"the sooner of the two at {sooner}"
+    return (
+        f"reached the target{how} at {reached[0]} of {counted(len(spent), 'seed')}, {baseline} at {reached[1]}, and "
+        f"was {which} (a miss counts as later)"
+    )
 
 
 def _quality_text(row: Row) -> str:
@@ -200,12 +218,29 @@ def _caption(tables: Tables, axis: Axis) -> str:
     )
     note = compared if len(tables["comparisons"]) else ""
     machine = f" {measured_on(tables)}" if axis is SECONDS else ""
-    return f"{said}{arrows}{below}. Axes are logarithmic.{note}{machine}"
+    return f"{said}{arrows}{below}.{_grain_text(tables)} Axes are logarithmic.{note}{machine}"
 
 
-def _data_text(data: Sequence[Json]) -> str:
-    said = [f"{one['used']} ({counted(one['num_samples'], 'sample')}{_stand_in_text(one)})" for one in data]
+def _grain_text(tables: Tables) -> str:
+    """Return how often losses were looked at: a run's steps to the target are a multiple of that."""
+    grains = sorted({int(grain) for grain in tables["cells"]["record_every"].dropna()})
+    if not grains or grains[-1] == 1:
+        return ""
+    every = " to ".join(count_text(grain) for grain in dict.fromkeys((grains[0], grains[-1])))
+    return (
+        f" The loss is looked at every {every} steps only, so a run may have been below it a little sooner."
+    )
+
+
+def _data_text(data: Sequence[Json], sizes: Mapping[str, Json]) -> str:
+    said = [f"{one['used']} ({_sizes_text(one, sizes[one['used']])}{_stand_in_text(one)})" for one in data]
     return f"Data: {joined(said)}."
+
+
+def _sizes_text(one: Json, size: Json) -> str:
+    taken = size["num_train"] + size["num_test"]
+    of = f"{taken:,}" if taken == one["num_samples"] else f"{taken:,} of {one['num_samples']:,}"
+    return f"{of} samples a run, {size['num_test']:,} of them to test on"
 
 
 def _stand_in_text(one: Json) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fgbench.claims import PARAPHRASED, QUOTED, Judged, overview
 from fgbench.cost_findings import measured_on
@@ -164,8 +164,9 @@ def _chart(judgement: Judgement, name: str, key: str, machine: str) -> Chart | N
     listed = "; ".join(
         f"{one.where}, {one.what}: {one.text} ({_SAYS[one.says]})" for one in drawn[:ROWS_DRAWN]
     )
+    shared, shown = _told_once(drawn)
     svg = forest_chart(
-        drawn,
+        shown,
         quantity=judgement.quantity,
         limits=judgement.limits,
         key=key,
@@ -179,9 +180,23 @@ def _chart(judgement: Judgement, name: str, key: str, machine: str) -> Chart | N
     marks = joined([f"{MARKS[says]} {_SAYS[says]}" for says in present])
     return Chart(
         [svg],
-        f"Figures with their 95 % intervals: {marks}.{more} {machine}".strip(),
+        f"{finding_text(judgement)} Figures{shared} with their 95 % intervals: {marks}{_lines_text(judgement)}.{more} "
+        f"{machine}".strip(),
         title=f"{name[:1].upper()}{name[1:]}",
     )
+
+
+def _told_once(drawn: Sequence[Measured]) -> tuple[str, list[Measured]]:
+    """Return what all comparisons begin with, for the caption, and them without it: a row has little room."""
+    heads = {one.what.partition(", ")[0] for one in drawn}
+    if len(drawn) < 2 or len(heads) > 1 or not all(one.what.partition(", ")[2] for one in drawn):
+        return "", list(drawn)
+    return f" of {heads.pop()}", [replace(one, what=one.what.partition(", ")[2]) for one in drawn]
+
+
+def _lines_text(judgement: Judgement) -> str:
+    """Return what the lines across a chart mean."""
+    return "; a broken line is a bound of the claim" if judgement.limits else ""
 
 
 def _table(judgement: Judgement, name: str, machine: str) -> Table | None:

@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fgbench.svg import INK, PART_PALETTE, Style, drawing, inlined, name_ticks, of_method, printable
+from fgbench.svg import INK, PART_PALETTE, Style, drawing, inlined, name_ticks, of_method, rows_of
 from fgbench.wording import bytes_text, percent_text, seconds_text, tick_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -95,7 +94,7 @@ def ratio_chart(
     step may differ from itself. The axis ends at `limit` and 1 / `limit`.
     """
     with drawing(key, height=_height(len(ratios))) as figure:
-        axes = _rows(figure, [one.text for one in ratios])
+        axes = rows_of(figure, [(one.method, one.text) for one in ratios])
         axes.set_xscale("log")
         axes.set_xlim(1 / limit, limit)
         _name_ratio_ticks(axes.xaxis, limit)
@@ -123,7 +122,7 @@ def parts_chart(bars: Sequence[Bar], *, key: str, title: str, description: str) 
     longest = max(max(one.whole_s, one.step_time_s) for one in bars)
     end = min(max(longest, *(one.rounds.max(initial=0.0) for one in bars)), 1.5 * longest)
     with drawing(key, height=_height(len(bars))) as figure:
-        axes = _rows(figure, [one.text for one in bars])
+        axes = rows_of(figure, [(one.method, one.text) for one in bars])
         unit, scale = ("ms", 1e3) if longest >= 1e-3 else ("µs", 1e6)
         for row, one in enumerate(bars):
             with of_method(axes, one.method):
@@ -176,7 +175,7 @@ def target_chart(
     """
     low, high = limits[0] / 1.4, limits[1] * 1.8
     with drawing(key, height=_height(len(arrivals))) as figure:
-        axes = _rows(figure, [one.text for one in arrivals])
+        axes = rows_of(figure, [(one.method, one.text) for one in arrivals])
         axes.set_xscale("log")
         axes.set_xlim(low, high)
         name_ticks(axes.xaxis, low, high)
@@ -230,25 +229,6 @@ def _draw_arrival(axes: Axes, row: int, one: Arrival, colour: str, high: float) 
 
 def _height(num_rows: int) -> float:
     return 0.62 + 0.5 * num_rows
-
-
-def _rows(figure: Figure, texts: Sequence[str]) -> Axes:
-    """Return axes with a row a text, which stands above what is drawn in the row; row i lies at −i."""
-    margin = 0.45 / figure.get_figheight()
-    axes = figure.add_axes((0.03, margin, 0.94, 1 - margin - 0.02))
-    for row, text in enumerate(texts):
-        axes.text(
-            0.0,
-            -row + 0.31,
-            printable(text, longest=58),
-            transform=axes.get_yaxis_transform(),
-            parse_math=False,
-            fontsize=9.5,
-        )
-    axes.set_ylim(-len(texts) + 0.6, 0.72)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    return axes
 
 
 def _mark(axes: Axes, row: int, value: float, low: float, high: float) -> None:

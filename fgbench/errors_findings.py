@@ -165,16 +165,16 @@ def between_sentence(missed: pd.DataFrame, methods: Sequence[str], metadata: Jso
     found, counts = np.unique(pairs, axis=0, return_counts=True)
     commonest = found[counts.argmax()]
     is_between = (pairs == commonest).all(axis=1)
-    lie_between = f"lie between {joined([class_name(metadata, int(label)).full for label in commonest])}."
+    confused = f"confuse {joined([class_name(metadata, int(label)).full for label in commonest])}."
     if len(methods) > MOST_TOLD:
         every = f"{len(missed):,} misclassified examples of {len(methods)} methods, each method's counted by itself"
-        return f"Of the {every}, {is_between.sum():,} {lie_between}"
+        return f"Of the {every}, {is_between.sum():,} {confused}"
     parts = []
     for method in methods:
         is_own = (missed["method"] == method).to_numpy()
         own = counted(int(is_own.sum()), "misclassified example")
         parts.append(f"{(is_between & is_own).sum():,} of {own} with {method}")
-    return f"{joined(parts)} {lie_between}"
+    return f"{joined(parts)} {confused}"
 
 
 def diverged_sentences(runs: pd.DataFrame, methods: Sequence[str]) -> Iterator[str]:

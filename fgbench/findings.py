@@ -458,9 +458,10 @@ def _ending(row: Row, target_loss: float) -> str:
     elif row["reached"]:
         text += ", too few for a median of the steps"
     if row["diverged"] < row["runs"]:
-        text += (
-            f"; they end at {interval_text(*(row[f'train_loss_{end}'] for end in ('mean', 'low', 'high')))}"
-        )
+        ended = counted(row["runs"] - row["diverged"], "run")
+        whose = "the others" if row["diverged"] else "one run" if row["runs"] == 1 else f"all {ended}"
+        mean = interval_text(*(row[f"train_loss_{end}"] for end in ("mean", "low", "high")))
+        text += f"; the mean at the end of {whose} is {mean}"
     return f"{text}; {row['diverged']} diverged." if row["diverged"] else f"{text}."
 
 
@@ -516,7 +517,8 @@ def _time_sentence(cell: Row, baseline: Row, row: Row) -> str:
     text = f"Median time to the target: {here}, {there}"
     if row["unpaired"] or not row["pairs"]:
         return f"{text}; no ratio is claimed, for the same reason as for the steps."
-    return f"{text}; {comparison_text(row)} as long{_p_text(row)}: {row['verdict']}."
+    paired = f"{comparison_text(row)} as long (geometric mean of the pairs)"
+    return f"{text}; {paired}{_p_text(row)}: {row['verdict']}."
 
 
 def _p_text(row: Row) -> str:

@@ -185,7 +185,7 @@ def render(
         partial(tuning_section, tables, styles),
         partial(probes_section, tables, styles),
         partial(laws_section, tables),
-        partial(answer, tables, styles, list(data.values())),
+        partial(answer, tables, styles, list(data.values()), config["datasets"]),
         partial(pooled, tables, styles),
     ]
     claims, *sections, cost, tuning, probes, laws, answered, over_all = together(calls, processes=processes)

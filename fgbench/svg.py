@@ -106,6 +106,20 @@ def of_method(axes: Axes, method: str, *, on_demand: bool = False) -> Iterator[N
             artist.set_gid(f"{_SEEDS if on_demand else _METHOD}{method}")
 
 
+def rows_of(figure: Figure, rows: Sequence[tuple[str, str]]) -> Axes:
+    """Return axes with a row a (method, text), the text above what is drawn in the row; row i lies at −i."""
+    margin = 0.45 / figure.get_figheight()
+    axes = figure.add_axes((0.03, margin, 0.94, 1 - margin - 0.02))
+    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "parse_math": False, "fontsize": 9.5}
+    for row, (method, text) in enumerate(rows):
+        with of_method(axes, method):
+            axes.text(0.0, -row + 0.31, printable(text, longest=58), **place)
+    axes.set_ylim(-len(rows) + 0.6, 0.72)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    return axes
+
+
 def inlined(figure: Figure, key: str, title: str, description: str) -> str:
     """Return the figure as an <svg> element: its ids its own, its colours the page's, a text alternative.
 

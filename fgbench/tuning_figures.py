@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbench.svg import INK, THIRD, Style, drawing, inlined, name_ticks, of_method, printable
+from fgbench.svg import INK, THIRD, Style, drawing, inlined, name_ticks, of_method, rows_of
 from fgbench.types import Json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
 
 Floats: TypeAlias = NDArray[np.float64]
 Loss: TypeAlias = Literal["score", "last"]
@@ -200,7 +199,7 @@ def shared_rate_chart(
     low, high = min(values), min(max(values), TALLEST * min(values))
     low, high = low / 1.15, max(high, 1.5 * low) * 1.35
     with drawing(key, height=0.75 + 0.62 * len(shared)) as figure:
-        axes = _rows(figure, [one.text for one in shared])
+        axes = rows_of(figure, [(one.method, one.text) for one in shared])
         axes.set_xscale("log")
         axes.set_xlim(low, high)
         name_ticks(axes.xaxis, low, high)
@@ -270,25 +269,6 @@ def _move(axes: Axes, height: float, marker: str, colour: str, own: float, other
         axes.plot(
             [drawn], [height], ">" if beyond else marker, color=colour, markersize=7, markerfacecolor="none"
         )
-
-
-def _rows(figure: Figure, texts: Sequence[str]) -> Axes:
-    """Return axes with a row a text, which stands above what is drawn in the row; row i lies at −i."""
-    margin = 0.45 / figure.get_figheight()
-    axes = figure.add_axes((0.03, margin, 0.94, 1 - margin - 0.02))
-    for row, text in enumerate(texts):
-        axes.text(
-            0.0,
-            -row + 0.28,
-            printable(text, longest=62),
-            transform=axes.get_yaxis_transform(),
-            parse_math=False,
-            fontsize=9.5,
-        )
-    axes.set_ylim(-len(texts) + 0.55, 0.66)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    return axes
 
 
 def _name_rates(axis: Axis, low: float, high: float) -> None:

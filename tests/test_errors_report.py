@@ -196,13 +196,13 @@ def test_errors_are_counted_between_two_classes_whichever_is_the_true_one() -> N
     rows["label"] = [0, 0, 0, 1, 1, 1, 1, 2, 0]
     rows["predicted"] = [1, 1, 1, 0, 0, 0, 0, 0, 2]
     assert between_sentence(rows, ["a"], NAMES) == (
-        "7 of 8 misclassified examples with a lie between Adelie and Chinstrap."
+        "7 of 8 misclassified examples with a confuse Adelie and Chinstrap."
     )
     assert between_sentence(rows, ["a", "b"], NAMES) == (
-        "7 of 8 misclassified examples with a and 0 of 1 misclassified example with b lie between Adelie and Chinstrap."
+        "7 of 8 misclassified examples with a and 0 of 1 misclassified example with b confuse Adelie and Chinstrap."
     )
     assert between_sentence(rows, list("abcde"), NAMES) == (
-        "Of the 9 misclassified examples of 5 methods, each method's counted by itself, 7 lie between Adelie and "
+        "Of the 9 misclassified examples of 5 methods, each method's counted by itself, 7 confuse Adelie and "
         "Chinstrap."
     )
     assert between_sentence(rows, ["c"], NAMES) == "No example is misclassified."
@@ -263,7 +263,7 @@ def test_penguins_have_a_scatter_of_every_method_and_images_have_none() -> None:
     assert [re.search('data-method="([^"]*)"', svg)[1] for svg in found.svgs] == list(records.METHODS)  # type: ignore[index]
     assert found.sources[0].table == "misclassified"
     assert "culmen" in found.caption or "flipper" in found.caption or "body mass" in found.caption
-    assert "lie between Adelie and" in found.caption
+    assert "confuse Adelie and" in found.caption
     assert errors(runs, "cnn").scatter is None
 
 

@@ -79,7 +79,7 @@ def test_the_overview_counts_runs_and_verdicts_over_all_experiments() -> None:
 
 def test_an_experiment_says_how_runs_ended_and_what_is_worse() -> None:
     said = experiment_findings(TABLES, MLP)
-    ending = "; they end at 0.490 [0.490, 0.490]."
+    ending = "; the mean at the end of all 6 runs is 0.490 [0.490, 0.490]."
     assert (
         said[0]
         == f"backprop reached a training loss of 0.5 in 6 of 6 runs, after a median of 45 steps{ending}"
@@ -88,14 +88,14 @@ def test_an_experiment_says_how_runs_ended_and_what_is_worse() -> None:
     assert said[3].endswith(": worse.")
     assert re.fullmatch(
         r"Median time to the target: 4\d\d \[\d+, \d+\] ms with forward_gradient, 4\d \[\d+, \d+\] ms with backprop; "
-        r"1\d× \[.*\] as long, p = 0\.031: worse\.",
+        r"1\d× \[.*\] as long \(geometric mean of the pairs\), p = 0\.031: worse\.",
         said[5],
     )
 
 
 def test_lost_runs_are_said_and_nothing_is_claimed_from_the_rest() -> None:
     said = " ".join(experiment_findings(TABLES, CNN))
-    assert "in 4 of 6 runs, after a median of 245 steps; they end at" in said
+    assert "in 4 of 6 runs, after a median of 245 steps; the mean at the end of" in said
     assert "; 1 diverged." in said
     assert "is not claimed: at 2 seeds one or both of the two missed the target" in said
     assert "1 pair lost to divergence: not resolved." in said
