@@ -88,7 +88,9 @@ CONFIG = {
     "results": "results",
     "seeds": [0, 1, 2, 3, 4, 5],
     "note": "お <b>",
-    "datasets": {name: {"num_train": 40, "num_test": 20} for name in ("penguins", "kmnist_t10k", "digits")},
+    "datasets": {
+        name: {"num_train": 40, "num_test": 20} for name in ("penguins", "kmnist_t10k", "digits", "iris")
+    },
     "cost": {
         "methods": {
             "checkpointed_backprop": {"estimator": "checkpointed_backprop"},
