@@ -156,11 +156,9 @@ def _price_text(rows: Mapping[str, Row], runs: pd.DataFrame) -> str:
 
 def _order_text(runs: pd.DataFrame, method: str, baseline: str) -> str:
     """Return how often two methods reached the target, and at how many seeds one did later, a miss being latest."""
-    spent = runs.pivot_table(index="seed", columns="method", values="steps_to_target", dropna=False)
-    own, other = (
-        spent[name].astype("float64").fillna(math.inf) if name in spent else pd.Series(math.inf, spent.index)
-        for name in (method, baseline)
-    )
+    steps_to_target = runs.set_index(["seed", "method"])["steps_to_target"].astype("float64")
+    spent = steps_to_target.unstack("method").fillna(math.inf)
+    own, other = spent[method], spent[baseline]
     reached = [int((np.isfinite(steps) & (steps > 0)).sum()) for steps in (own, other)]
     how = ", from above it," if ((own == 0) | (other == 0)).any() else ""
     later, sooner = int((own > other).sum()), int((own < other).sum())

@@ -63,7 +63,6 @@ class Article:
     needs: str
     verdict: Verdict
     reason: str
-    finding: str
     notes: Sequence[str]
     chart: Chart | None
     table: Table | None
@@ -116,7 +115,6 @@ def _article(one: Judged, tables: Tables) -> Article:
         needs=entry.needs,
         verdict=_VERDICTS[judgement.verdict],
         reason=judgement.reason,
-        finding=finding_text(judgement),
         notes=[note for note in (judgement.note, entry.note) if note],
         chart=_chart(judgement, entry.name, key, machine),
         table=_table(judgement, entry.name, machine),
@@ -178,9 +176,10 @@ def _chart(judgement: Judgement, name: str, key: str, machine: str) -> Chart | N
     )
     present = [says for says in _SAYS if any(one.says == says for one in drawn)]
     marks = joined([f"{MARKS[says]} {_SAYS[says]}" for says in present])
+    bounds = "; a broken line is a bound of the claim" if judgement.limits else ""
     return Chart(
         [svg],
-        f"{finding_text(judgement)} Figures{shared} with their 95 % intervals: {marks}{_lines_text(judgement)}.{more} "
+        f"{finding_text(judgement)} Figures{shared} with their 95 % intervals: {marks}{bounds}.{more} "
         f"{machine}".strip(),
         title=f"{name[:1].upper()}{name[1:]}",
     )
@@ -188,15 +187,10 @@ def _chart(judgement: Judgement, name: str, key: str, machine: str) -> Chart | N
 
 def _told_once(drawn: Sequence[Measured]) -> tuple[str, list[Measured]]:
     """Return what all comparisons begin with, for the caption, and them without it: a row has little room."""
-    heads = {one.what.partition(", ")[0] for one in drawn}
-    if len(drawn) < 2 or len(heads) > 1 or not all(one.what.partition(", ")[2] for one in drawn):
+    heads, _, rests = zip(*(one.what.partition(", ") for one in drawn), strict=True)
+    if len(drawn) < 2 or len({*heads}) > 1 or not all(rests):
         return "", list(drawn)
-    return f" of {heads.pop()}", [replace(one, what=one.what.partition(", ")[2]) for one in drawn]
-
-
-def _lines_text(judgement: Judgement) -> str:
-    """Return what the lines across a chart mean."""
-    return "; a broken line is a bound of the claim" if judgement.limits else ""
+    return f" of {heads[0]}", [replace(one, what=rest) for one, rest in zip(drawn, rests, strict=True)]
 
 
 def _table(judgement: Judgement, name: str, machine: str) -> Table | None:

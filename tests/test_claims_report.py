@@ -101,7 +101,8 @@ def test_a_claim_stands_with_its_words_source_test_finding_and_notes() -> None:
     entry = read_claims(CLAIMS_FILE)[1]
     assert (found.claim, found.cite, found.needs) == (entry.claim, entry.cite, entry.needs)
     assert found.notes == ["a note", entry.note] if entry.note else ["a note"]
-    assert found.finding == (
+    assert found.chart
+    assert found.chart.caption.startswith(
         "Steps, a against b: 2.0× [1.8, 2.2] (mlp on penguins) to 2.0× [1.8, 2.2] (mlp on penguins). Of 2 comparisons, "
         "1 speaks for the claim and 1 speaks against it."
     )
