@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbench.svg import GROUND, INK, Style, drawing, inlined, name_ticks, of_method, printable
+from fgbench.svg import (
+    GROUND,
+    INK,
+    Style,
+    between_methods,
+    drawing,
+    inlined,
+    name_ticks,
+    of_method,
+    printable,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,10 +71,11 @@ def _draw_runs(axes: Axes, lines: Sequence[Line], label: str) -> None:
     places = [np.clip(line.spent, low, high) for line in lines]
     heights = [_height(row) + np.linspace(0.09, -0.09, len(line.spent)) for row, line in enumerate(lines)]
     for row, line in enumerate(lines):
-        with of_method(axes, line.method):
-            if row:
+        if row:
+            with between_methods(axes, lines[row - 1].method, line.method):
                 ends = [places[row - 1], places[row]], [heights[row - 1], heights[row]]
                 axes.plot(*ends, color=INK, alpha=0.28, linewidth=0.7)
+        with of_method(axes, line.method):
             _draw_points(axes, line, places[row], heights[row])
             _write(axes, 0.0, row, line.text)
 

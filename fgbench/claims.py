@@ -15,26 +15,15 @@ import yaml
 
 from fgbench.cost_findings import Case, cases
 from fgbench.cost_tables import EAGER, FORWARD_PASS
-from fgbench.errors import ConfigError
+from fgbench.errors import ConfigError, ResultError
 from fgbench.evidence import (
-    AGAINST,
     BACKPROP,
-    FAILS,
-    FOR,
     FORWARD_GRADIENT,
-    HOLDS,
-    OPEN,
-    PARTLY,
     STEPS_TO_TARGET,
     TEST_ACCURACY,
     TEST_LOSS,
     TIME_TO_TARGET,
-    UNRESOLVED,
-    UNTESTED,
-    VERDICTS,
     Evidence,
-    Judgement,
-    Measured,
     bounded,
     figure_text,
     judged,
@@ -46,6 +35,21 @@ from fgbench.evidence import (
     weighed,
 )
 from fgbench.findings import Experiment, Row, Tables
+from fgbench.judgements import (
+    AGAINST,
+    FAILS,
+    FOR,
+    HOLDS,
+    OPEN,
+    PARTLY,
+    UNRESOLVED,
+    UNTESTED,
+    VERDICTS,
+    Judgement,
+    Measured,
+    judgement_tables,
+    judgements_in,
+)
 from fgbench.statistics import (
     SIGNIFICANCE,
     ends,
@@ -104,6 +108,26 @@ def judged_claims(tables: Tables, path: Path | None = None) -> list[Judged]:
     return [
         Judged(one, CLAIMS[one.id](evidence, **one.parameters)) for one in read_claims(path or CLAIMS_FILE)
     ]
+
+
+def claim_tables(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Return what a study's tables say to every claim of the literature, as the tables of `judgements`."""
+    return judgement_tables({one.entry.id: one.judgement for one in judged_claims(tables)})
+
+
+def claims_in(tables: Tables) -> list[Judged]:
+    """Return every claim of the literature with what `claim_tables` found of it, in the file's order.
+
+    Raises ResultError where it was made of another file of claims.
+    """
+    entries, judgements = read_claims(CLAIMS_FILE), judgements_in(tables)
+    if {*judgements} != {one.id for one in entries}:
+        listed = joined(sorted({*judgements} ^ {one.id for one in entries}))
+        raise ResultError(
+            f"table claims: is of other claims than {CLAIMS_FILE.name} lists ({listed}). Run the study again: it makes "
+            "the tables anew."
+        )
+    return [Judged(one, judgements[one.id]) for one in entries]
 
 
 def read_claims(path: Path) -> list[Entry]:

@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fgbench.claims import PARAPHRASED, QUOTED, Judged, overview
+from fgbench.claims import PARAPHRASED, QUOTED, Entry, Judged, overview
 from fgbench.cost_findings import measured_on
-from fgbench.evidence import (
+from fgbench.findings import Tables
+from fgbench.forest import MARKS, ROWS_DRAWN, Tally, forest_chart, marks_text, tally_chart
+from fgbench.headings import HEADINGS
+from fgbench.judgements import (
     AGAINST,
     FAILS,
     FOR,
@@ -17,13 +20,11 @@ from fgbench.evidence import (
     PARTLY,
     UNRESOLVED,
     UNTESTED,
+    VERDICTS,
     Judgement,
     Measured,
 )
-from fgbench.findings import Tables
-from fgbench.forest import MARKS, ROWS_DRAWN, forest_chart
-from fgbench.headings import HEADINGS
-from fgbench.pieces import Chart, Table, numbers, words
+from fgbench.pieces import Chart, Source, Table, numbers, words
 from fgbench.wording import ABSENT, counted, joined, p_text
 
 
@@ -73,6 +74,7 @@ class Claims:
     """All that the report shows of the literature's claims; `untested` are those that this study says nothing about."""
 
     counts: Sequence[str]
+    tally: Chart | None
     lines: Sequence[Line]
     articles: Sequence[Article]
     untested: Sequence[Article]
@@ -83,6 +85,7 @@ def claims_section(found: Sequence[Judged], tables: Tables) -> Claims:
     every = [_article(one, tables) for one in found]
     return Claims(
         counts=overview(found),
+        tally=_tally_chart(found),
         lines=[
             Line(
                 article.key,
@@ -116,7 +119,7 @@ def _article(one: Judged, tables: Tables) -> Article:
         verdict=_VERDICTS[judgement.verdict],
         reason=judgement.reason,
         notes=[note for note in (judgement.note, entry.note) if note],
-        chart=_chart(judgement, entry.name, key, machine),
+        chart=_chart(judgement, entry, key, machine),
         table=_table(judgement, entry.name, machine),
     )
 
@@ -128,7 +131,7 @@ def finding_text(judgement: Judgement) -> str:
     )
     if not known:
         return ""
-    quantity = f"{judgement.quantity[:1].upper()}{judgement.quantity[1:]}"
+    quantity = _capital(judgement.quantity)
     same = len({one.what for one in known}) == 1
     if same:
         quantity += f", {known[0].what}"
@@ -155,34 +158,61 @@ def _tally(found: Sequence[Measured]) -> str:
     return f"Of {counted(len(found), 'comparison')}, {joined(parts)}."
 
 
-def _chart(judgement: Judgement, name: str, key: str, machine: str) -> Chart | None:
+def _tally_chart(found: Sequence[Judged]) -> Chart | None:
+    """Return what the comparisons say to every claim that was tested, by its verdict."""
+    tested = [one for one in found if one.judgement.verdict != UNTESTED]
+    ordered = sorted(tested, key=lambda one: VERDICTS.index(one.judgement.verdict))
+    tallies = [
+        Tally(
+            _VERDICTS[one.judgement.verdict].words,
+            _capital(one.entry.name),
+            [comparison.says for comparison in one.judgement.measured],
+        )
+        for one in ordered
+    ]
+    if not tallies:
+        return None
+    title = "Claims by verdict"
+    every = [comparison for one in ordered for comparison in one.judgement.measured]
+    said = joined([f"{one.entry.name}: {_VERDICTS[one.judgement.verdict].words.lower()}" for one in ordered])
+    return Chart(
+        [tally_chart(tallies, key="tally", title=title, description=f"{said}.")],
+        f"{counted(len(tested), 'claim')} tested by {counted(len(every), 'comparison')}. A mark is a comparison: "
+        f"{marks_text(_SAYS, every)}.",
+        title=title,
+        sources=[Source("claims"), Source("claim_comparisons")],
+    )
+
+
+def _chart(judgement: Judgement, entry: Entry, key: str, machine: str) -> Chart | None:
     drawn = [one for one in judgement.measured if not math.isnan(one.value)]
     if not drawn:
         return None
-    listed = "; ".join(
-        f"{one.where}, {one.what}: {one.text} ({_SAYS[one.says]})" for one in drawn[:ROWS_DRAWN]
-    )
     shared, shown = _told_once(drawn)
     svg = forest_chart(
         shown,
         quantity=judgement.quantity,
-        limits=judgement.limits,
+        words=_SAYS,
         key=key,
-        title=f"{name}: {judgement.quantity}",
-        description=f"{listed}.",
+        title=f"{entry.name}: {judgement.quantity}",
+        limits=judgement.limits,
     )
     more = (
         f" {ROWS_DRAWN} of {len(drawn)} are drawn, the table has them all." if len(drawn) > ROWS_DRAWN else ""
     )
-    present = [says for says in _SAYS if any(one.says == says for one in drawn)]
-    marks = joined([f"{MARKS[says]} {_SAYS[says]}" for says in present])
+    marks = marks_text(_SAYS, drawn)
     bounds = "; a broken line is a bound of the claim" if judgement.limits else ""
     return Chart(
         [svg],
         f"{finding_text(judgement)} Figures{shared} with their 95 % intervals: {marks}{bounds}.{more} "
         f"{machine}".strip(),
-        title=f"{name[:1].upper()}{name[1:]}",
+        title=_capital(entry.name),
+        sources=[Source("claim_comparisons", {"claim": entry.id})],
     )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _told_once(drawn: Sequence[Measured]) -> tuple[str, list[Measured]]:

@@ -373,6 +373,7 @@ def scaling(parsed: argparse.Namespace) -> None:
 
 def tables(parsed: argparse.Namespace) -> None:
     """Gather records into tidy tables: CSV, Parquet for the long ones, what each column means, and their provenance."""
+    from fgbench.claims import claim_tables
     from fgbench.tables import COLUMNS, LONG_TABLES, study_tables
 
     as_written = read_config(parsed.config)
@@ -399,6 +400,7 @@ def tables(parsed: argparse.Namespace) -> None:
         laws=[*beside["laws"].values()],
         probes=[*beside["probes"].values()],
     )
+    found |= claim_tables(found)
     written = []
     for name, table in found.items():
         written.append(parsed.output / f"{name}.csv")

@@ -36,10 +36,17 @@ from fgbench.comparing import (
     Study,
 )
 from fgbench.cost_findings import device_text, measured_on, noise_text
-from fgbench.evidence import AGAINST, FOR, OPEN, PARTLY, Judgement, Measured
 from fgbench.findings import Experiment, Row, verdict_text
 from fgbench.forest import MARKS, ROWS_DRAWN, forest_chart
 from fgbench.headings import HEADINGS
+from fgbench.judgements import (
+    AGAINST,
+    FOR,
+    OPEN,
+    PARTLY,
+    Judgement,
+    Measured,
+)
 from fgbench.page import page
 from fgbench.pieces import METHOD, Chart, Table, numbers, words
 from fgbench.types import Json
@@ -248,7 +255,7 @@ def _drawn(cells: Sequence[ComparedCell], metric: str) -> list[Measured]:
 
 
 def _caption(found: Mapping[str, Sequence[Measured]]) -> str:
-    marks = joined([f"{MARKS[says]} {_WORDS[verdict]}" for verdict, says in _SAYS.items()])
+    marks = joined([f"{MARKS[says]} {text}" for says, text in _MARKED.items()])
     notes = [
         f"{ROWS_DRAWN} of {len(drawn)} of the {TITLES[metric].lower()}"
         for metric, drawn in found.items()
@@ -269,10 +276,10 @@ def _forest(drawn: Sequence[Measured], metric: str) -> str:
     return forest_chart(
         drawn,
         quantity=quantity,
-        limits=(),
+        words=_MARKED,
         key=f"compare-{metric.replace('_', '-')}",
         title=quantity,
-        description="; ".join(f"{one.where}, {one.what}: {one.text}" for one in drawn) + ".",
+        methods=[one.what for one in drawn],
     )
 
 
@@ -427,3 +434,6 @@ _RATIO_WORDS = {
 
 _SAYS = {BETTER: FOR, WORSE: AGAINST, UNRESOLVED: OPEN}
 """How a verdict is marked in the figure."""
+
+_MARKED = {says: _WORDS[verdict] for verdict, says in _SAYS.items()}
+"""What the marks mean."""

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fgbench.svg import INK, PART_PALETTE, Style, drawing, inlined, name_ticks, of_method, rows_of
+from fgbench.svg import INK, PART_PALETTE, Style, drawing, inlined, name_ticks, of_method, put_ticks, rows_of
 from fgbench.wording import bytes_text, percent_text, seconds_text, tick_text
 
 if TYPE_CHECKING:
@@ -293,36 +293,22 @@ def _power_law(one: Growth) -> tuple[Floats, Floats]:
 
 
 def _name_ratio_ticks(axis: Axis, limit: float) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
-
     chosen = next(factors for most, factors in _RATIO_TICKS if limit <= most)
     ticks = {1.0: "1×"}
     for factor, below in chosen.items():
         if factor <= limit:
             ticks |= {factor: f"{factor:g}×", 1 / factor: f"{below}×"}
-    axis.set_major_locator(FixedLocator(sorted(ticks)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_minor_formatter(NullFormatter())
-    names = {f"{value:.9g}": text for value, text in ticks.items()}
-    axis.set_major_formatter(FuncFormatter(lambda value, _: names.get(f"{value:.9g}", "")))
+    put_ticks(axis, sorted(ticks), ticks.__getitem__)
 
 
 def _name_sizes(axis: Axis, sizes: Floats) -> None:
     """Name each size that was measured."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    axis.set_major_locator(FixedLocator(sizes.tolist()))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(round(value))))
+    put_ticks(axis, sizes.tolist(), lambda value: tick_text(round(value)))
 
 
 def _name_values(axis: Axis, low: float, high: float, quantity: str) -> None:
     """Name a logarithmic axis's ticks with their units."""
-    from matplotlib.ticker import FuncFormatter
-
-    name_ticks(axis, low, high)
-    text = seconds_text if quantity == "step_time_s" else bytes_text
-    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
+    name_ticks(axis, low, high, seconds_text if quantity == "step_time_s" else bytes_text)
 
 
 _RATIO_TICKS: tuple[tuple[float, Mapping[float, str]], ...] = (

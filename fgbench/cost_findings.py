@@ -150,10 +150,10 @@ def part_name(part: str, parts: Sequence[str]) -> str:
 
 def measured_on(tables: Tables) -> str:
     """Return on what times were measured, in one sentence that goes beside every number of seconds."""
-    machines = tables["measurements"][["cpu", "threads", "torch"]].drop_duplicates()
+    machines = zip(*(tables["measurements"][name] for name in ("cpu", "threads", "torch")), strict=True)
     named = [
-        f"{row['cpu'] or 'an unnamed processor'}, {counted(int(row['threads']), 'thread')}, torch {row['torch']}"
-        for row in machines.to_dict("records")
+        f"{cpu or 'an unnamed processor'}, {counted(int(threads), 'thread')}, torch {torch}"
+        for cpu, threads, torch in dict.fromkeys(machines)
     ]
     if not named:
         return "No step was measured."

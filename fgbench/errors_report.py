@@ -38,6 +38,8 @@ IMAGES_BY_ONE = 16
 ROWS_A_METHOD = 20
 """Misclassified examples shown at most of a method; the total is said, and the table `misclassified` has them all."""
 
+_BENEATH = "what it was mostly taken for, and how many of the runs that tested it were wrong"
+
 OF_MANY = 2
 """By how many times fewer images are shown of each method where there are too many to tell each by itself."""
 
@@ -77,12 +79,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Gallery:
-    """A method's misclassified examples: images by true class, or rows of features."""
+    """A method's misclassified examples: images in `groups`, a figure of that title and caption, or a table."""
 
     method: str
     total: str
     agreement: str = ""
     groups: Sequence[Group] = ()
+    title: str = ""
+    caption: str = ""
+    sources: Sequence[Source] = ()
     table: Table | None = None
 
 
@@ -181,8 +186,28 @@ def _gallery(shown: _Shown, method: str) -> Gallery:
         return Gallery(method, total)
     agreement = agreement_sentence(rows)
     if shown.has_images:
-        return Gallery(method, total, agreement, groups=list(_by_class(shown, rows)))
+        caption = (
+            f"{total}. {agreement} By true class, first what is wrong most often; beneath each, {_BENEATH}."
+        )
+        return _pictures(
+            shown, method, "Characters misclassified", total, caption, list(_by_class(shown, rows))
+        )
     return Gallery(method, total, agreement, table=_missed_table(shown, method, rows))
+
+
+def _pictures(
+    shown: _Shown, method: str, what: str, total: str, caption: str, groups: Sequence[Group]
+) -> Gallery:
+    """Return images as a figure."""
+    title = shown.experiment.title
+    return Gallery(
+        method,
+        total,
+        groups=groups,
+        title=f"{what} by {method}, {title}",
+        caption=f"{title}, {method}: {caption}",
+        sources=[Source("misclassified", shown.experiment.where | {"method": method})],
+    )
 
 
 def _by_class(shown: _Shown, rows: Sequence[Row]) -> Iterator[Group]:
@@ -268,7 +293,9 @@ def _by_one(shown: _Shown, methods: Sequence[str]) -> ByOne:
 def _only_gallery(shown: _Shown, method: str, rows: Sequence[Row]) -> Gallery:
     thumbnails = [_thumbnail(shown, row) for row in rows[: shown.at_most(IMAGES_BY_ONE)]]
     total = f"{counted(len(rows), 'example')} that no other method misclassifies"
-    return Gallery(method, total, groups=[Group(thumbnails, len(rows) - len(thumbnails))])
+    caption = f"{total}. Beneath each, its class, {_BENEATH}."
+    groups = [Group(thumbnails, len(rows) - len(thumbnails))]
+    return _pictures(shown, method, "Characters misclassified only", total, caption, groups)
 
 
 def _only_table(shown: _Shown, only: Mapping[str, Sequence[Row]]) -> Table:

@@ -6,13 +6,26 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fgbench.cost_figures import round_values
 from fgbench.findings import Experiment, Row, Tables, experiments
+from fgbench.judgements import (
+    AGAINST,
+    FAILS,
+    FOR,
+    HOLDS,
+    OPEN,
+    PARTLY,
+    UNRESOLVED,
+    UNTESTED,
+    Judgement,
+    Measured,
+    Scale,
+)
 from fgbench.statistics import (
     SIGNIFICANCE,
     PairedDifference,
@@ -23,70 +36,10 @@ from fgbench.statistics import (
     paired_time_to_target,
 )
 from fgbench.tidy import EXPERIMENT, KEY, rows_of
-from fgbench.wording import counted, interval_text, joined, ratio_text
-
-Scale: TypeAlias = Literal["ratio", "difference", "number"]
-
-HOLDS = "holds"
-FAILS = "does not hold"
-PARTLY = "holds only if"
-UNRESOLVED = "not resolved"
-UNTESTED = "cannot be tested here"
-VERDICTS = (HOLDS, PARTLY, FAILS, UNRESOLVED, UNTESTED)
-"""What may be said of a claim, in the order in which it is counted."""
-
-FOR = "for"
-AGAINST = "against"
-OPEN = "open"
-"""What a comparison says to a claim; open is what is not resolved."""
+from fgbench.wording import counted, joined
 
 FORWARD_GRADIENT = "forward_gradient"
 BACKPROP = "backprop"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A comparison that a claim is judged by: where it was made, of what, its figure, and what it says to the claim.
-
-    `value`, `low` and `high` are NaN where there is no number to be had; then it is open. `p_value` is NaN where the
-    interval alone decides.
-    """
-
-    where: str
-    what: str
-    value: float
-    low: float
-    high: float
-    p_value: float
-    says: str
-    scale: Scale = "ratio"
-
-    @property
-    def text(self) -> str:
-        """The figure with its interval."""
-        if self.scale == "ratio":
-            return ratio_text(self.value, self.low, self.high)
-        sign = "+" if self.scale == "difference" and self.value > 0 else ""
-        return sign + interval_text(self.value, self.low, self.high)
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What the numbers say to a claim.
-
-    `reason` completes the verdict: on what condition it holds, why it is not resolved, what is missing to test it.
-    `quantity` names what the figures are, `figure` gives their range, `note` says what else was measured. `limits` are
-    where a figure has to lie below, above or between, beside no difference. `timed` says that seconds were measured.
-    """
-
-    verdict: str
-    reason: str = ""
-    quantity: str = ""
-    figure: str = ""
-    note: str = ""
-    measured: Sequence[Measured] = ()
-    limits: Sequence[float] = ()
-    timed: bool = False
 
 
 @dataclass(frozen=True)

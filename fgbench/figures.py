@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fgbench.axes import AXES, Axis
 from fgbench.statistics import Profile
-from fgbench.svg import INK, THIRD, Style, drawing, inlined, name_ticks, of_method
+from fgbench.svg import INK, THIRD, Style, drawing, inlined, name_ticks, of_method, put_ticks
 from fgbench.tidy import worst
 from fgbench.wording import tick_text
 
@@ -318,8 +318,6 @@ def _scale_y(axes: Axes, metric: str, floor: float, ceiling: float) -> float:
 
 def _scale_x(axes: Axes, drawn: Sequence[_Drawn]) -> None:
     """Choose a linear axis for runs of like length, else one that is logarithmic from the first record on."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter
-
     lengths = [one.x[-1] for one in drawn if one.x[-1] > 0]
     if not lengths:
         return
@@ -327,11 +325,10 @@ def _scale_x(axes: Axes, drawn: Sequence[_Drawn]) -> None:
     if max(lengths) / min(lengths) > 4:
         axes.set_xscale("symlog", linthresh=first, linscale=0.35)
         decades = range(math.ceil(math.log10(first)), math.ceil(math.log10(max(lengths))))
-        name_ticks(axes.xaxis, first, max(lengths))
-        axes.xaxis.set_major_locator(FixedLocator([0, *(10.0**decade for decade in decades)]))
-    else:
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(round(value, 12))))
+        put_ticks(axes.xaxis, [0, *(10.0**decade for decade in decades)])
     axes.set_xlim(0, max(lengths) * 1.03)
+    if axes.get_xscale() == "linear":
+        put_ticks(axes.xaxis, axes.get_xticks(), lambda value: tick_text(round(value, 12)))
 
 
 _WIDE = 15

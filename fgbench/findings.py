@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from fgbench.statistics import LEAST_PAIRS
-from fgbench.tables import EXACT_ESTIMATOR, EXPERIMENT
+from fgbench.tidy import EXACT_ESTIMATOR, EXPERIMENT, rows_of
 from fgbench.types import Json
 from fgbench.verification import DIFFERS, IDENTICAL, NOT_COMPARABLE, WITHIN
 from fgbench.wording import (
@@ -23,6 +23,7 @@ from fgbench.wording import (
     p_text,
     ratio_text,
     seconds_interval_text,
+    signed_interval_text,
 )
 
 Tables: TypeAlias = Mapping[str, pd.DataFrame]
@@ -67,9 +68,7 @@ class Experiment:
 
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return this experiment's rows of a table."""
-        return table[
-            (table["dataset"] == self.dataset) & (table["data"] == self.data) & (table["model"] == self.model)
-        ]
+        return rows_of(table, self.where, EXPERIMENT)
 
 
 def experiments(tables: Tables) -> list[Experiment]:
@@ -192,9 +191,7 @@ def verdicts_together(comparisons: pd.DataFrame, metrics: Sequence[str] = ()) ->
 def comparison_text(row: Row) -> Quantity:
     """Return a comparison's mean and interval, a ratio marked by ×."""
     if row["scale"] == "difference":
-        sign = "+" if row["mean"] > 0 else ""
-        text = interval_text(row["mean"], row["low"], row["high"])
-        return Quantity(sign + text, row["mean"], row["low"], row["high"])
+        return signed_interval_text(row["mean"], row["low"], row["high"])
     return ratio_text(row["mean"], row["low"], row["high"])
 
 

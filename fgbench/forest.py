@@ -1,16 +1,23 @@
-"""Comparisons with their intervals go in; a forest plot comes out, an <svg> element."""
+"""Comparisons with their intervals go in; a forest plot, or their tally, comes out: an <svg> element."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fgbench.evidence import AGAINST, FOR, OPEN, Measured
-from fgbench.svg import INK, drawing, inlined, printable
-from fgbench.wording import number_text, tick_text
+from fgbench.judgements import (
+    AGAINST,
+    FOR,
+    OPEN,
+    Measured,
+)
+from fgbench.svg import INK, drawing, inlined, of_method, printable, put_ticks
+from fgbench.wording import joined, number_text, tick_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,19 +30,67 @@ MARKS = {FOR: "●", AGAINST: "×", OPEN: "○"}
 """How a comparison is marked by what it says to the claim."""
 
 
+@dataclass(frozen=True)
+class Tally:
+    """A claim in a line: what stands above the first of several, its name, what each comparison says to it."""
+
+    heading: str
+    name: str
+    says: Sequence[str]
+
+
+def marks_text(words: Mapping[str, str], found: Sequence[Measured]) -> str:
+    """Return what each mark that is drawn of these comparisons means, by the `words` for what they say.
+
+    >>> marks_text({FOR: "better", OPEN: "open"}, [Measured("", "", 1.0, 0.9, 1.1, 0.5, OPEN)])
+    '○ open'
+    """
+    return joined(
+        [f"{MARKS[says]} {text}" for says, text in words.items() if says in {one.says for one in found}]
+    )
+
+
+def tally_chart(tallies: Sequence[Tally], *, key: str, title: str, description: str) -> str:
+    """Return an SVG with a line a claim: its name, and the mark of what each comparison says to it."""
+    headings = [not row or one.heading != tallies[row - 1].heading for row, one in enumerate(tallies)]
+    bottoms = np.cumsum([1 + 1.4 * heading for heading in headings])
+    height = 0.1 + 0.25 * float(bottoms[-1])
+    with drawing(key, height=height) as figure:
+        axes = figure.add_axes((0.02, 0.0, 0.96, 1.0))
+        axes.set_axis_off()
+        axes.set_xlim(0, 1)
+        axes.set_ylim(-float(bottoms[-1]) - 0.2, 0.2)
+        for one, bottom, heading in zip(tallies, -bottoms, headings, strict=True):
+            if heading:
+                axes.text(0, float(bottom) + 1.25, printable(one.heading), fontsize=9.5, weight="bold")
+            axes.text(0, float(bottom) + 0.25, printable(one.name, longest=42), fontsize=9.5)
+            _draw_tally(axes, one.says, float(bottom) + 0.45)
+        return inlined(figure, key, title, description)
+
+
+def _draw_tally(axes: Axes, says: Sequence[str], height: float) -> None:
+    """Draw what comparisons say to a claim as a row of marks, at most `ROWS_DRAWN` of them, like by like."""
+    for place, one in enumerate(sorted(says, key=[*_MARKERS].index)[:ROWS_DRAWN]):
+        axes.plot([_TALLY + 0.03 * place], [height], _MARKERS[one], **_MARK, **_face(one))
+    if len(says) > ROWS_DRAWN:
+        axes.text(1, height - 0.2, f"+{len(says) - ROWS_DRAWN}", fontsize=8.5, ha="right")
+
+
 def forest_chart(
     found: Sequence[Measured],
     *,
     quantity: str,
-    limits: Sequence[float],
+    words: Mapping[str, str],
     key: str,
     title: str,
-    description: str,
+    limits: Sequence[float] = (),
+    methods: Sequence[str] = (),
 ) -> str:
     """Return an SVG of comparisons, one below the other: each figure a mark, its interval a line through it.
 
-    What speaks for the claim is a dot, what speaks against it a cross, what is not resolved a ring. The whole line is
-    where nothing is different (a number has none), a broken one each of the `limits`. Ratios have a logarithmic axis.
+    What speaks for the claim is a dot, what speaks against it a cross, what is not resolved a ring; `words` say what
+    that means. The whole line is where nothing is different (a number has none), a broken one each of the `limits`.
+    Ratios have a logarithmic axis. A row leaves with the method that `methods` name for it, if they do.
     """
     drawn = found[:ROWS_DRAWN]
     is_ratio = drawn[0].scale == "ratio"
@@ -44,7 +99,7 @@ def forest_chart(
     bottoms = np.cumsum([_ROW + _HEADING * heading for heading in headings])
     height = _AXIS + float(bottoms[-1]) * _INCHES
     with drawing(key, height=height) as figure:
-        axes = figure.add_axes((0.02, _AXIS / height, 0.96, 1 - _AXIS / height))
+        axes = figure.add_axes((0.03, _AXIS / height, 0.93, 1 - _AXIS / height))
         axes.grid(visible=False)
         axes.set_xscale("log" if is_ratio else "linear")
         axes.set_xlim(low, high)
@@ -55,24 +110,29 @@ def forest_chart(
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(printable(quantity, longest=60))
         even = {"ratio": [1.0], "difference": [0.0], "number": []}[drawn[0].scale]
-        for one, bottom, heading in zip(drawn, -bottoms, headings, strict=True):
-            _draw_row(axes, one, float(bottom), heading=heading, even=even, limits=limits)
-        return inlined(figure, key, title, description)
+        for row, (one, bottom, heading) in enumerate(zip(drawn, -bottoms, headings, strict=True)):
+            if heading:
+                _write(
+                    axes, 0.0, float(bottom) + _ROW + 0.12, printable(one.where, longest=58), weight="bold"
+                )
+            with of_method(axes, methods[row]) if methods else nullcontext():
+                _draw_row(axes, one, float(bottom), even=even, limits=limits)
+        listed = "; ".join(f"{one.where}, {one.what}: {one.text} ({words[one.says]})" for one in drawn)
+        return inlined(figure, key, title, f"{listed}.")
+
+
+def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
+    """Write a text above the axis `x` of its width along."""
+    axes.text(x, y, text, transform=axes.get_yaxis_transform(), **{"fontsize": 9.5} | style)
 
 
 def _draw_row(
-    axes: Axes, one: Measured, bottom: float, *, heading: bool, even: Sequence[float], limits: Sequence[float]
+    axes: Axes, one: Measured, bottom: float, *, even: Sequence[float], limits: Sequence[float]
 ) -> None:
     """Draw a comparison from `bottom` up: its mark and interval between the lines, above them what it is of."""
-    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "baseline"}
-    if heading:
-        axes.text(
-            0.0, bottom + _ROW + 0.12, printable(one.where, longest=58), fontsize=9.5, weight="bold", **place
-        )
-    axes.text(
-        0.0, bottom + 0.68, printable(one.what, longest=max(_LINE - len(one.text), 16)), fontsize=9, **place
-    )
-    axes.text(1.0, bottom + 0.68, one.text, fontsize=9.5, ha="right", **place)
+    what = printable(one.what, longest=max(_LINE - len(one.text), 16))
+    _write(axes, 0.0, bottom + 0.68, what, fontsize=9)
+    _write(axes, 1.0, bottom + 0.68, one.text, ha="right")
     band = [bottom + 0.1, bottom + 0.52]
     for x in even:
         axes.plot([x, x], band, color=INK, linewidth=0.9)
@@ -85,12 +145,13 @@ def _draw_row(
         [min(max(one.value, start), end)],
         [middle],
         _MARKERS[one.says] if math.isfinite(one.value) else ">",
-        color=INK,
-        markersize=6,
-        markeredgewidth=1.5,
-        markerfacecolor="none" if one.says == OPEN else INK,
-        clip_on=False,
+        **_MARK,
+        **_face(one.says),
     )
+
+
+def _face(says: str) -> dict[str, Any]:
+    return {"markerfacecolor": "none" if says == OPEN else INK}
 
 
 def _ends(drawn: Sequence[Measured], limits: Sequence[float]) -> tuple[float, float]:
@@ -107,12 +168,7 @@ def _ends(drawn: Sequence[Measured], limits: Sequence[float]) -> tuple[float, fl
 
 
 def _name_ratios(axis: Axis, low: float, high: float) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
-
-    axis.set_major_locator(FixedLocator([tick for tick in _ticks(low, high) if low <= tick <= high]))
-    axis.set_minor_locator(NullLocator())
-    axis.set_minor_formatter(NullFormatter())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{_tick(value)}×"))
+    put_ticks(axis, _ticks(low, high), lambda value: f"{_tick(value)}×")
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -131,6 +187,11 @@ def _tick(value: float) -> str:
 
 
 _MARKERS = {FOR: "o", AGAINST: "x", OPEN: "o"}
+
+_MARK: dict[str, Any] = {"color": INK, "markersize": 6, "markeredgewidth": 1.5, "clip_on": False}
+
+_TALLY = 0.6
+"""Where the marks of a tally begin, as a share of its width."""
 
 _LINE = 59
 """Letters in a row's line: what is compared, and its figure."""

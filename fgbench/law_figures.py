@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbench.svg import INK, Style, drawing, inlined, name_ticks, printable
+from fgbench.svg import INK, Style, drawing, inlined, name_ticks, printable, put_ticks
 from fgbench.wording import count_text, number_text
 
 if TYPE_CHECKING:
@@ -100,20 +100,14 @@ def _mark(axes: Axes, one: Dots, beside: float, style: Style, names: Sequence[st
 
 def _scale(axes: Axes, dots: Sequence[Dots], lines: Sequence[Line], *, logarithmic: bool) -> None:
     """Name the sizes that were measured, and fit the values' axis to all marks, intervals and lines."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     measured = sorted({float(size) for one in dots for size in one.sizes})
-    axes.xaxis.set_major_locator(FixedLocator(measured))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count_text(round(value))))
+    put_ticks(axes.xaxis, measured, lambda value: count_text(round(value)))
     drawn = np.concatenate([values for one in dots for values in (one.values, one.low, one.high)])
     drawn = np.concatenate([drawn, *(line.values for line in lines)])
     if not logarithmic:
         margin = 0.06 * float(np.ptp(drawn)) or 1.0
         axes.set_ylim(float(drawn.min()) - margin, float(drawn.max()) + margin)
-        axes.yaxis.set_major_formatter(
-            FuncFormatter(lambda value, _: number_text(value, decimals=_decimals(axes)))
-        )
+        put_ticks(axes.yaxis, axes.get_yticks(), lambda value: number_text(value, decimals=_decimals(axes)))
         return
     positive = drawn[drawn > 0]
     low, high = float(positive.min()) / 1.3, float(positive.max()) * 1.3

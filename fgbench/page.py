@@ -112,6 +112,12 @@ def page(template: str, *, tables: Mapping[str, pd.DataFrame], filtered: Sequenc
     )
 
 
+def load_templates() -> None:
+    """Load what pages are made with, so that the next is made sooner."""
+    for name in _templates().list_templates():
+        _templates().get_template(name)
+
+
 def packed(table: pd.DataFrame) -> str:
     """Return a table as JSON (its `columns`; in the same order the `values` of each), compressed by gzip, in base64.
 

@@ -39,18 +39,21 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def together(calls: Calls, *, processes: int) -> list[Any]:
+def together(calls: Calls, *, processes: int, meanwhile: Callable[[], Any] = lambda: None) -> list[Any]:
     """Return what the calls return, in their order; each is made once, in one of `processes` copies of this process.
 
     What a call returns must be picklable. With one process nothing is copied. An error of a call is raised here, and
-    a process that ended before its call did is a ResultError.
+    a process that ended before its call did is a ResultError. This process does what it is to do `meanwhile`, which
+    nothing may hang on.
     """
     if processes < 2 or len(calls) < 2:
         return [call() for call in calls]
     context = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(min(processes, len(calls)), context, _start, (calls,))
     try:
-        return [*pool.map(_call, range(len(calls)))]
+        found = pool.map(_call, range(len(calls)))
+        meanwhile()
+        return [*found]
     except BrokenProcessPool:
         raise ResultError(
             "a process that made a part of this was ended from outside, as when memory runs out. Free some memory, "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fgbench.statistics import Floats
-from fgbench.svg import INK, THIRD, Style, drawing, inlined, name_ticks, of_method, printable
+from fgbench.svg import INK, THIRD, Style, drawing, inlined, name_ticks, of_method, printable, put_ticks
 from fgbench.wording import tick_text
 
 if TYPE_CHECKING:
@@ -176,8 +176,6 @@ def _scale(axes: Axes, traces: Sequence[Trace], quantity: str, reference: float)
 
 def _symmetric(axes: Axes, low: float, high: float, least: float, *, few_ticks: bool) -> None:
     """Make the y axis logarithmic beyond `least`, up and down, and name its decades, or the ends of them."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     greatest = 1.3 * max(high, -low)
     lowest = math.floor(math.log10(max(least, greatest / _MOST_DECADES)))
     axes.set_yscale("symlog", linthresh=10.0**lowest, linscale=0.5)
@@ -185,25 +183,19 @@ def _symmetric(axes: Axes, low: float, high: float, least: float, *, few_ticks: 
     if few_ticks:
         decades = sorted({*decades[1:2], *decades[-1:]})
     ticks = [0.0, *decades, *(-decade for decade in decades if -low > decade)]
-    axes.yaxis.set_major_locator(FixedLocator(sorted(ticks)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value).replace("-", "−")))
+    put_ticks(axes.yaxis, sorted(ticks), lambda value: tick_text(value).replace("-", "−"))
     axes.set_ylim(1.2 * low if low < 0 else 0.0, 1.3 * high)
 
 
 def _scale_steps(axes: Axes, traces: Sequence[Trace]) -> None:
     """Make the x axis logarithmic from the first step looked at, and linear below."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     later = np.concatenate([one.steps[one.steps > 0] for one in traces])
     if not later.size:
         return
     first, last = float(later.min()), float(later.max())
     axes.set_xscale("symlog", linthresh=first, linscale=0.35)
     decades = range(math.ceil(math.log10(first) - 1e-9), math.floor(math.log10(last) + 1e-9) + 1)
-    axes.xaxis.set_major_locator(FixedLocator([0, *(10.0**decade for decade in decades)]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
+    put_ticks(axes.xaxis, [0, *(10.0**decade for decade in decades)])
     axes.set_xlim(0, last * 1.05)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
@@ -31,8 +32,15 @@ class Probed:
 
     def at(self, quantity: str, place: int) -> Row | None:
         """Return the row of a quantity at the first step looked at (0) or the last (-1), if it has a number there."""
-        rows = self.of(quantity).to_dict("records")
+        rows = self._by_quantity.get(quantity)
         return rows[place] if rows else None
+
+    @cached_property
+    def _by_quantity(self) -> dict[str, list[Row]]:
+        found: dict[str, list[Row]] = {}
+        for row in self.rows.sort_values("step", kind="stable").to_dict("records"):
+            found.setdefault(row["quantity"], []).append(row)
+        return found
 
     @property
     def num_parameters(self) -> int:

@@ -16,7 +16,7 @@ from fgbench import findings
 from fgbench.answers import answer
 from fgbench.axes_findings import axes_overview
 from fgbench.axes_report import Spent, pooled, spent
-from fgbench.claims import judged_claims
+from fgbench.claims import claims_in
 from fgbench.claims import overview as claims_overview
 from fgbench.claims_report import Claims, claims_section
 from fgbench.cost_findings import measured_methods
@@ -25,11 +25,11 @@ from fgbench.curves_report import Curves, learning_curves
 from fgbench.errors_report import Arrays, Errors, errors_part
 from fgbench.findings import Experiment, Tables
 from fgbench.law_report import laws_section
-from fgbench.page import page
+from fgbench.page import load_templates, page
 from fgbench.parallel import together, uncollected
 from fgbench.pieces import Column, Table, of_methods, words
 from fgbench.probe_report import probes_section
-from fgbench.summary_report import comparison_table, summary_table
+from fgbench.summary_report import comparison_chart, comparison_table, summary_table
 from fgbench.svg import Style, method_styles
 from fgbench.tables import COLUMNS, KEY
 from fgbench.tuning_report import tuning_section
@@ -168,9 +168,9 @@ def render(
 ) -> str:
     """Return the report as one HTML page, the same bytes for the same arguments, by however many `processes`.
 
-    `tables` are those of `study_tables`; `data` and `samples` hold, by the name asked for, each data set's
-    metadata, and its `inputs` [N, features] or uint8 [N, height, width] and `labels` [N]; `config` is resolved;
-    `provenance` is what `study_provenance` returned, `verification` what `verification` did. Dates, and
+    `tables` are those of `study_tables` and of `claim_tables`; `data` and `samples` hold, by the name asked for, each
+    data set's metadata, and its `inputs` [N, features] or uint8 [N, height, width] and `labels` [N]; `config` is
+    resolved; `provenance` is what `study_provenance` returned, `verification` what `verification` did. Dates, and
     `rendered`, when this was called, stand in one element alone, marked `data-volatile`.
     """
     every_style = method_styles(measured_methods(tables))
@@ -187,8 +187,12 @@ def render(
         partial(laws_section, tables),
         partial(answer, tables, styles, list(data.values()), config["datasets"]),
         partial(pooled, tables, styles),
+        partial(_overview, tables),
+        partial(comparison_chart, tables),
     ]
-    claims, *sections, cost, tuning, probes, laws, answered, over_all = together(calls, processes=processes)
+    claims, *sections, cost, tuning, probes, laws, answered, over_all, told, compared = together(
+        calls, processes=processes, meanwhile=load_templates
+    )
     return page(
         "report.html.j2",
         tables=tables,
@@ -196,11 +200,12 @@ def render(
         answer=answered,
         question=findings.question(tables),
         asked=findings.asked(tables),
-        overview=[*findings.overview(tables), *axes_overview(tables), *claims.overview],
+        overview=[*told, *claims.overview],
         claims=claims.section,
         stand_ins=[one for one in data.values() if one["asked_for"] != one["used"]],
         summary=summary_table(tables),
         comparisons=comparison_table(tables),
+        compared=compared,
         pooled=over_all,
         sections=sections,
         cost=cost,
@@ -216,8 +221,12 @@ def render(
     )
 
 
+def _overview(tables: Tables) -> list[str]:
+    return [*findings.overview(tables), *axes_overview(tables)]
+
+
 def _claims(tables: Tables) -> Adjudicated:
-    judged = judged_claims(tables)
+    judged = claims_in(tables)
     return Adjudicated(claims_overview(judged), claims_section(judged, tables))
 
 

@@ -1,14 +1,18 @@
-"""Tables go in; the table of a study's cells and that of its paired comparisons come out, as they are shown."""
+"""Tables go in; the table of a study's cells, and its paired comparisons as a chart and a table, come out."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pandas as pd
 
 from fgbench import findings
 from fgbench.cost_findings import measured_on
 from fgbench.findings import Row, Tables
-from fgbench.pieces import METHOD, Column, Table
-from fgbench.wording import ABSENT, TITLES, count_text, interval_text, p_text
+from fgbench.forest import ROWS_DRAWN, forest_chart, marks_text
+from fgbench.judgements import AGAINST, FOR, OPEN, Measured
+from fgbench.pieces import METHOD, Chart, Column, Source, Table
+from fgbench.wording import ABSENT, TITLES, count_text, counted, interval_text, joined, p_text
 
 
 def summary_table(tables: Tables) -> Table:
@@ -91,5 +95,62 @@ def comparison_table(tables: Tables) -> Table | None:
         rows,
     )
 
+
+def comparison_chart(tables: Tables) -> Chart | None:
+    """Return how far each method is from its baseline in every experiment, or None where nothing can be compared."""
+    rows = [
+        (experiment.title, row)
+        for experiment in findings.experiments(tables)
+        for row in experiment.rows(tables["comparisons"]).to_dict("records")
+        if row["metric"] in _DRAWN
+    ]
+    complete = [one for one in rows if one[1]["pairs"] and not one[1]["unpaired"]]
+    drawn = {metric: own for metric in _DRAWN if (own := _forest_rows(complete, metric))}
+    if not drawn:
+        return None
+    every = [one for own in drawn.values() for _, one in own]
+    said = findings.verdicts_together(tables["comparisons"], list(drawn))
+    left_out = len(rows) - len(complete)
+    lacking = (
+        f" {counted(left_out, 'comparison')} of which a pair is incomplete: not drawn." if left_out else ""
+    )
+    cut = [TITLES[metric].lower() for metric, own in drawn.items() if len(own) > ROWS_DRAWN]
+    more = (
+        f" Of {joined(cut)} {ROWS_DRAWN} are drawn, what is resolved first; the table has them all."
+        if cut
+        else ""
+    )
+    return Chart(
+        [_forest(own[:ROWS_DRAWN], metric) for metric, own in drawn.items()],
+        f"{' '.join(said)} Paired by seed, with 95 % intervals: {marks_text(_WORDS, every)}.{lacking}{more} "
+        f"{measured_on(tables)}",
+        title="Each method against its baseline",
+        sources=[Source("comparisons")],
+    )
+
+
+def _forest_rows(rows: Sequence[tuple[str, Row]], metric: str) -> list[tuple[str, Measured]]:
+    """Return a metric's comparisons with their methods; of more than can be drawn, those first that are resolved."""
+    found = [(row["method"], _measured(title, row)) for title, row in rows if row["metric"] == metric]
+    return found if len(found) <= ROWS_DRAWN else sorted(found, key=lambda one: one[1].says == OPEN)
+
+
+def _measured(where: str, row: Row) -> Measured:
+    numbers = (row["mean"], row["low"], row["high"], row["p_value"])
+    what = f"{row['method']} against {row['baseline']}"
+    return Measured(where, what, *numbers, _SAYS[row["verdict"]], row["scale"])
+
+
+def _forest(rows: Sequence[tuple[str, Measured]], metric: str) -> str:
+    methods, drawn = zip(*rows, strict=True)
+    title = TITLES[metric]
+    quantity = f"{title.lower()}, {'method / baseline' if drawn[0].scale == 'ratio' else 'method − baseline'}"
+    key = f"compared-{metric.replace('_', '-')}"
+    return forest_chart(drawn, quantity=quantity, words=_WORDS, key=key, title=title, methods=methods)
+
+
+_DRAWN = ("steps_to_target", "time_to_target_s", "test_loss", "test_accuracy")
+_SAYS = {"better": FOR, "worse": AGAINST, "not resolved": OPEN}
+_WORDS = {says: verdict for verdict, says in _SAYS.items()}
 
 _MULTIPLES = ("passes_to_target", "operations_to_target")

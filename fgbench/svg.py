@@ -7,7 +7,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 from xml.etree import ElementTree as ET
 
+import numpy as np
+
 from fgbench.wording import tick_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Transform
 
 
 @dataclass(frozen=True)
@@ -48,25 +51,30 @@ def method_styles(methods: Sequence[str]) -> dict[str, Style]:
     }
 
 
-def name_ticks(axis: Axis, low: float, high: float, *, room: float = 1.0) -> None:
-    """Name a logarithmic axis's ticks by their numbers: each decade, and over few of them 3, or 2 and 5, too.
+def name_ticks(
+    axis: Axis, low: float, high: float, text: Callable[[float], str] = tick_text, *, room: float = 1.0
+) -> None:
+    """Put ticks on a logarithmic axis: at each decade, over few of them at 3, or at 2 and 5, too, over many at fewer.
 
-    `room` is the axis's length as a share of a chart's width. One number alone would not tell the scale.
+    `text` is what is said of each; `room` is the axis's length as a share of a chart's width. One number alone would
+    not tell the scale.
     """
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
+    first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
+    every = math.ceil((last - first + 1) / max(3, _MOST_DECADES * room))
+    decades = range(first + -first % every, last + 1, every)
     spanned = (high / low) ** (1 / room)
     fitting = [(1,), (1, 3), (1, 2, 5)][sum(spanned < most for most in (300, 50)) :]  # the coarsest first
-    telling = [subs for subs in fitting if _num_ticks(low, high, subs) > 1]
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_locator(LogLocator(subs=[*telling, fitting[-1]][0]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
+    found = [[part * 10.0**decade for decade in decades for part in parts] for parts in fitting]
+    telling = [places for places in found if sum(low <= place <= high for place in places) > 1]
+    put_ticks(axis, [*telling, found[-1]][0], text)
 
 
-def _num_ticks(low: float, high: float, subs: Sequence[int]) -> int:
-    """Return how many multiples, by `subs`, of powers of ten lie between two numbers."""
-    decades = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
-    return sum(low <= multiple * 10.0**decade <= high for decade in decades for multiple in subs)
+def put_ticks(axis: Axis, places: Iterable[float], text: Callable[[float], str] = tick_text) -> None:
+    """Put an axis's ticks at those of the places that lie on it, and at each what `text` says of it."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter
+
+    axis.set_major_locator(FixedLocator([*places]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
 
 
 @contextmanager
@@ -99,11 +107,24 @@ def of_method(axes: Axes, method: str, *, on_demand: bool = False) -> Iterator[N
 
     What is `on_demand` is shown only while the reader asks for every seed.
     """
+    with _tagged(axes, f"{_SEEDS if on_demand else _METHOD}{method}"):
+        yield
+
+
+@contextmanager
+def between_methods(axes: Axes, method: str, other: str) -> Iterator[None]:
+    """Mark what is drawn meanwhile as joining two methods: it leaves the page with either."""
+    with _tagged(axes, f"{_PAIR}{json.dumps([method, other])}"):
+        yield
+
+
+@contextmanager
+def _tagged(axes: Axes, gid: str) -> Iterator[None]:
     before = set(axes.get_children())
     yield
     for artist in axes.get_children():
         if artist not in before:
-            artist.set_gid(f"{_SEEDS if on_demand else _METHOD}{method}")
+            artist.set_gid(gid)
 
 
 def rows_of(figure: Figure, rows: Sequence[tuple[str, str]]) -> Axes:
@@ -129,7 +150,8 @@ def inlined(figure: Figure, key: str, title: str, description: str) -> str:
     width, height = 72 * figure.get_size_inches()
     for axes in figure.axes:
         _make_readable(axes, width, height)
-        _place_names(axes, height)
+        if axes.axison:
+            _draw_scales(axes, width, height)
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     svg = ET.fromstring(stream.getvalue())
@@ -186,11 +208,58 @@ def _make_readable(axes: Axes, width: float, height: float) -> None:
             line.set_gid(f"{_MARK}{line.get_gid() or ''}")
 
 
-def _place_names(axes: Axes, height: float) -> None:
-    """Put the name of the axis below under its numbers: to look for room takes a tenth of the drawing."""
-    axes.xaxis.set_label_coords(0.5, -_NAME_BELOW / (axes.get_position().height * height))
-    if not axes.get_ylabel():
-        axes.yaxis.set_label_coords(0, 0.5)
+def _draw_scales(axes: Axes, width: float, height: float) -> None:
+    """Draw both scales with their names in the place of matplotlib's own; the figure is so many points across and high.
+
+    A tick of matplotlib's is five artists, laid out whenever it is asked for: they took a quarter of all drawing.
+    """
+    from matplotlib.markers import TICKDOWN, TICKLEFT
+
+    to_numbers = axes.get_xaxis_text1_transform(_TO_NUMBERS), axes.get_yaxis_text1_transform(_TO_NUMBERS)
+    _draw_scale(axes, axes.xaxis, axes.get_xaxis_transform(), to_numbers[0], TICKDOWN)
+    _draw_scale(axes, axes.yaxis, axes.get_yaxis_transform(), to_numbers[1], TICKLEFT)
+    box = axes.get_position()
+    below, beside = -_TO_NAME / (box.height * height), -_TO_NAME_BESIDE / (box.width * width)
+    axes.text(0.5, below, axes.get_xlabel(), transform=axes.transAxes, ha="center", va="top")
+    axes.text(beside, 0.5, axes.get_ylabel(), transform=axes.transAxes, ha="right", va="center", rotation=90)
+
+
+def _draw_scale(
+    axes: Axes, axis: Axis, along: Transform, to_numbers: tuple[Transform, Any, Any], mark: Any
+) -> None:
+    """Draw a scale's grid and ticks as an artist each, and its numbers.
+
+    `along` takes a place on it and a share of the axes across it, and so does the first of `to_numbers`, by the other
+    two of which numbers are aligned.
+    """
+    from matplotlib.lines import Line2D
+
+    axis.set_visible(False)
+    settings, turn = axis.get_tick_params(), 1 if axis is axes.xaxis else -1
+    ticks = _ticks(axis)
+    if settings["gridOn"]:
+        ends = np.repeat([*ticks], 3), np.tile([0, 1, np.nan], len(ticks))
+        axes.add_artist(Line2D(*ends[::turn], transform=along, color=RULE, linewidth=0.7, zorder=0.5))
+    style: dict[str, Any] = {"markersize": 3.5, "markeredgewidth": 0.8, "linestyle": "none", "clip_on": False}
+    places = [*ticks], np.zeros(len(ticks))
+    axes.add_artist(Line2D(*places[::turn], transform=along, color=INK, marker=mark, **style))
+    transform, upright, across = to_numbers
+    aligned: dict[str, Any] = {"transform": transform, "va": upright, "ha": across}
+    for place, text in ticks.items():
+        x, y = (place, 0.0)[::turn]
+        axes.text(x, y, text, fontsize=settings.get("labelsize", 9.5), **aligned)
+
+
+def _ticks(axis: Axis) -> dict[float, str]:
+    """Return by place on an axis, within its ends, what its ticks say."""
+    places = [float(place) for place in axis.get_majorticklocs()]
+    texts = axis.get_major_formatter().format_ticks(places)
+    low, high = sorted(axis.get_view_interval())
+    return {
+        place: text
+        for place, text in zip(places, texts, strict=True)
+        if low - abs(low) * _ROUNDING <= place <= high + abs(high) * _ROUNDING
+    }
 
 
 def _scale(name: str, axis: Axis, ends: Sequence[float], at: Sequence[float]) -> dict[str, Any]:
@@ -230,6 +299,8 @@ def _meaning(gid: str) -> Iterator[tuple[str, str]]:
         yield "data-scales", gid.removeprefix(_AXES)
         return
     whose = gid.removeprefix(_MARK)
+    if whose.startswith(_PAIR):
+        yield from zip(("data-method", "data-beside"), json.loads(whose.removeprefix(_PAIR)), strict=True)
     if whose.startswith((_METHOD, _SEEDS)):
         yield "data-method", whose.removeprefix(_METHOD).removeprefix(_SEEDS)
     classes = [
@@ -287,13 +358,20 @@ _VARIABLES = {INK: "currentColor", RULE: "var(--rule, #ddd)", GROUND: "var(--gro
     for name, palette in (("series", PALETTE), ("part", PART_PALETTE))
     for place, (light, _) in enumerate(palette)
 }
-_NAME_BELOW = 20.5
-"""Points from an axis to its name: the ticks and their numbers lie between."""
+_TO_NUMBERS, _TO_NAME, _TO_NAME_BESIDE = 7.0, 20.5, 27.0
+"""Points from an axis to its numbers, to its name below them, and to its name beside them."""
+
+_ROUNDING = 1e-9
+"""Share of its value by which a tick may lie beyond an axis's end."""
+
+_MOST_DECADES = 8
+"""Decades with a tick each, on an axis as long as a chart is wide."""
 
 _AXES = "axes:"
 _MARK = "mark:"
 _METHOD = "method:"
 _SEEDS = "seeds:"
+_PAIR = "pair:"
 _DIGITS = re.compile(r"(\d\.\d\d)\d+")
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 _FONT = re.compile(r"font-family: 'DejaVu Sans';? ?")
@@ -304,24 +382,14 @@ _SETTINGS: dict[Any, Any] = {
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
     "axes.titley": 1.0,  # where it is wanted: to look for room costs a quarter of the drawing
-    "axes.labelsize": 10,
-    "xtick.labelsize": 9.5,
-    "ytick.labelsize": 9.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": RULE,
-    "grid.linewidth": 0.7,
     "axes.edgecolor": INK,
     "axes.linewidth": 0.7,
-    "axes.labelcolor": INK,
     "axes.titlecolor": INK,
     "text.color": INK,
     "text.parse_math": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.minor.visible": False,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }

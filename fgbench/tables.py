@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fgbench.axes import AXES, relative_to_baseline
 from fgbench.cost_tables import COST_COLUMNS, cost_tables, step_rounds, step_time_ratios
 from fgbench.errors import ResultError
+from fgbench.judgements import JUDGEMENT_COLUMNS
 from fgbench.law_tables import LAW_COLUMNS, law_tables
 from fgbench.probe_tables import PROBE_COLUMNS, probe_tables
 from fgbench.statistics import (
@@ -552,5 +553,5 @@ _RUN_COLUMNS: dict[str, dict[str, str]] = {
     },
 }
 
-COLUMNS = _RUN_COLUMNS | COST_COLUMNS | TUNING_COLUMNS | LAW_COLUMNS | PROBE_COLUMNS
+COLUMNS = _RUN_COLUMNS | COST_COLUMNS | TUNING_COLUMNS | LAW_COLUMNS | PROBE_COLUMNS | JUDGEMENT_COLUMNS
 """What each column of each table holds; units end a name."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbench.svg import INK, THIRD, Style, drawing, inlined, name_ticks, of_method, rows_of
+from fgbench.svg import INK, THIRD, Style, drawing, inlined, name_ticks, of_method, put_ticks, rows_of
 from fgbench.types import Json
 
 if TYPE_CHECKING:
@@ -273,14 +273,10 @@ def _move(axes: Axes, height: float, marker: str, colour: str, own: float, other
 
 def _name_rates(axis: Axis, low: float, high: float) -> None:
     """Name a logarithmic axis of rates by powers of ten, over many decades by every other or third."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
-
     first, last = math.floor(math.log10(low / 1.5)), math.ceil(math.log10(high * 1.5))
     every = math.ceil((last - first + 1) / 7)
-    axis.set_major_locator(FixedLocator([10.0**power for power in range(first, last + 1, every)]))
-    axis.set_minor_locator(NullLocator())
-    axis.set_minor_formatter(NullFormatter())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _power_text(round(math.log10(value)))))
+    places = [10.0**power for power in range(first, last + 1, every)]
+    put_ticks(axis, places, lambda value: _power_text(round(math.log10(value))))
 
 
 def _power_text(power: int) -> str:
@@ -295,10 +291,7 @@ def _power_text(power: int) -> str:
 
 
 def _name_shares(axis: Axis) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter
-
-    axis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+    put_ticks(axis, [0, 0.25, 0.5, 0.75, 1], lambda value: f"{100 * value:.0f} %")
 
 
 _LOSSES = {

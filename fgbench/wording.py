@@ -83,6 +83,17 @@ def interval_text(mean: float, low: float, high: float) -> Quantity:
     return Quantity(text, mean, low, high)
 
 
+def signed_interval_text(mean: float, low: float, high: float) -> Quantity:
+    """Return a mean difference and its interval; one that is more by what is shown of it has a sign.
+
+    >>> signed_interval_text(0.41234, 0.39, 0.4312), signed_interval_text(1e-9, -0.1, 0.1)
+    ('+0.412 [0.390, 0.431]', '0.00 [−0.10, 0.10]')
+    """
+    text = interval_text(mean, low, high)
+    is_more = mean > 0 and bool(re.search(r"[1-9∞]", text.partition(" ")[0]))
+    return Quantity(f"{'+' if is_more else ''}{text}", mean, low, high)
+
+
 def range_text(low: float, high: float, *, decimals: int) -> str:
     """Return both ends of an interval.
 

@@ -15,6 +15,7 @@ import yaml
 from law_records import law_record
 from probe_records import probe_records
 from studies import cost_commands, fgbench, study_commands, tables_command
+from support import with_claims
 from tuning_records import tuning_record
 
 from fgbench.config import checked, write_config
@@ -74,7 +75,7 @@ def made_report(
     """
     found = _runs(tuple(methods)) if runs is None else runs
     nudged = records.nudged(found, 1e-3, num_runs=20) if runs is None else found
-    arguments = {
+    arguments: dict[str, Any] = {
         "tables": _tables(tuple(methods)) if runs is None else study_tables(runs),
         "data": records.metadata(),
         "samples": records.samples(),
@@ -84,8 +85,9 @@ def made_report(
         "rendered": "2026-05-06 07:08 UTC",
     } | changes
     path = folder / "report.html"
-    path.write_text(render(**arguments), encoding="utf-8")  # type: ignore[arg-type]
-    return Report(path, arguments["tables"])  # type: ignore[arg-type]
+    arguments["tables"] = with_claims(arguments["tables"])
+    path.write_text(render(**arguments), encoding="utf-8")
+    return Report(path, arguments["tables"])
 
 
 @contextmanager

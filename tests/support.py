@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
+import pandas as pd
 import pytest
 
+from fgbench.claims import claim_tables
 from fgbench.page import Contents, _templates
 
 
@@ -24,3 +27,8 @@ def part_of_page(template: str, **values: Any) -> str:
     """Return one section alone, as the page places it; `template` is its file's name."""
     source = '{% import "macros.html.j2" as show with context %}{% include template %}'
     return _templates().from_string(source).render(contents=Contents({}), template=template, **values)
+
+
+def with_claims(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return a study's tables, and what they say to the literature's claims unless they hold it already."""
+    return {**tables} if "claims" in tables else {**tables, **claim_tables(tables)}

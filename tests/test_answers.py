@@ -241,12 +241,13 @@ def test_every_run_of_every_seed_is_a_point_and_a_miss_an_arrow() -> None:
     assert "not claimed" in texts(svg)
 
 
-def test_a_line_joins_the_runs_of_each_seed_and_leaves_with_the_lower_method() -> None:
+def test_a_line_joins_the_runs_of_each_seed_and_leaves_with_either_method() -> None:
     svg = answered(study_tables(RUNS)).panels[0].svg
     here, there = (sorted(marks(svg, method)["point"], key=lambda one: one[1]) for method in records.METHODS)
     joins = [
         [float(number) for number in re.findall(r"[\d.]+", one.get("d", ""))]
-        for group in groups(svg, "forward_gradient")
+        for group in groups(svg, "backprop")
+        if group.get("data-beside") == "forward_gradient"
         for one in group.iter()
         if "stroke-opacity: 0.28" in one.get("style", "")
     ]

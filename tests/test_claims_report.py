@@ -14,7 +14,8 @@ from test_report import Outline, report, section, text_of
 
 from fgbench.claims import CLAIMS_FILE, Entry, Judged, judged_claims, overview, read_claims
 from fgbench.claims_report import Claims, claims_section, finding_text
-from fgbench.evidence import (
+from fgbench.forest import ROWS_DRAWN, Tally, forest_chart, tally_chart
+from fgbench.judgements import (
     AGAINST,
     FAILS,
     FOR,
@@ -27,7 +28,6 @@ from fgbench.evidence import (
     Judgement,
     Measured,
 )
-from fgbench.forest import ROWS_DRAWN, forest_chart
 from fgbench.tables import study_tables
 
 HOSTILE = '<script>alert("1")</script>: a, b'
@@ -161,7 +161,8 @@ def test_what_rests_on_times_names_the_machine() -> None:
 
 
 def forest(found: list[Measured], **changes: object) -> str:
-    options = {"quantity": "steps", "limits": (), "key": "k", "title": "t", "description": "d"} | changes
+    words = {FOR: "for it", AGAINST: "against it", OPEN: "not resolved"}
+    options = {"quantity": "steps", "words": words, "key": "k", "title": "t"} | changes
     return forest_chart(found, **options)  # type: ignore[arg-type]
 
 
@@ -176,13 +177,45 @@ def test_a_forest_names_every_comparison_with_its_figure() -> None:
         "cnn",
         "c against d",
         "0.50× [0.45, 0.55]",
+        "c against d: 0.50× [0.45, 0.55] (against it)",
     ):
         assert part in text
 
 
+def test_a_row_of_a_forest_leaves_with_its_method() -> None:
+    svg = forest([measured(FOR), measured(FOR, 3.0, what="c against d")], methods=["a", "c"])
+    assert 'data-method="a"' in svg
+    assert 'data-method="c"' in svg
+    assert "data-method" not in forest([measured(FOR)])
+
+
+def test_a_tally_names_each_claim_below_its_verdict_with_a_mark_a_comparison() -> None:
+    tallies = [
+        Tally("Holds", "one", [FOR] * (ROWS_DRAWN + 3)),
+        Tally("Fails", "other", [AGAINST, OPEN]),
+        Tally("Fails", HOSTILE, []),
+    ]
+    svg = tally_chart(tallies, key="k", title="t", description="d")
+    text = text_of(svg)
+    assert all(text.count(part) == 1 for part in ("Holds", "one", "+3", "Fails", "other", HOSTILE[:20]))
+    assert len(re.findall(r'class="mark"', svg)) == ROWS_DRAWN + 2
+
+
+def test_the_section_opens_with_every_tested_claim_by_verdict_and_offers_the_comparisons() -> None:
+    chart = shown().tally
+    assert chart is not None
+    text = text_of(chart.svgs[0])
+    tested = [one for one in one_of_each() if one.judgement.verdict != UNTESTED]
+    places = [text.index(f"{one.entry.name[:1].upper()}{one.entry.name[1:]}"[:30]) for one in tested]
+    assert places == sorted(places)
+    assert "4 claims tested by 5 comparisons" in chart.caption
+    assert [source.table for source in chart.sources] == ["claims", "claim_comparisons"]
+    assert claims_section([Judged(one.entry, Judgement(UNTESTED)) for one in tested], tables()).tally is None
+
+
 def test_a_place_is_named_once_where_several_comparisons_were_made_there() -> None:
-    text = text_of(forest([measured(FOR), measured(FOR, 3.0, what="c against d")]))
-    assert text.count("mlp on penguins") == 1
+    svg = forest([measured(FOR), measured(FOR, 3.0, what="c against d")])
+    assert text_of(re.sub("<desc.*</desc>", "", svg)).count("mlp on penguins") == 1
 
 
 @pytest.mark.parametrize("scale", ["ratio", "difference", "number"])
@@ -268,7 +301,7 @@ def test_hostile_words_of_claims_and_comparisons_are_text(monkeypatch: pytest.Mo
         PARTLY, HOSTILE, HOSTILE, HOSTILE, HOSTILE, [measured(FOR, where=HOSTILE, what=HOSTILE)]
     )
     found = [Judged(entry, judgement), Judged(entry, Judgement(UNTESTED, HOSTILE))]
-    monkeypatch.setattr("fgbench.report.judged_claims", lambda tables: found)
+    monkeypatch.setattr("fgbench.report.claims_in", lambda tables: found)
     markup = the_section(report(RUNS))
     assert not any(tag == "script" for tag, _ in Outline(markup + "</section>").tags)
     assert markup.count(str(escape(HOSTILE))) > 10

@@ -12,26 +12,28 @@ import pytest
 import records
 
 from fgbench.evidence import (
-    AGAINST,
-    FAILS,
-    FOR,
-    HOLDS,
-    OPEN,
-    PARTLY,
     STEPS_TO_TARGET,
     TEST_ACCURACY,
     TEST_LOSS,
     TIME_TO_TARGET,
     TRAIN_LOSS,
-    UNRESOLVED,
     Evidence,
-    Measured,
     bounded,
     figure_text,
     judged,
     measured,
     said,
     weighed,
+)
+from fgbench.judgements import (
+    AGAINST,
+    FAILS,
+    FOR,
+    HOLDS,
+    OPEN,
+    PARTLY,
+    UNRESOLVED,
+    Measured,
 )
 from fgbench.statistics import Interval, PairedDifference, holm
 from fgbench.tables import study_tables

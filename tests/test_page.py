@@ -160,8 +160,8 @@ def test_a_hostile_method_has_its_switch_and_its_rule_and_ends_no_element() -> N
     for tag in ("style", "script"):
         assert made.count(f"<{tag}>") == made.count(f"</{tag}>") == 1
     style = made[made.index("<style>") : made.index("</style>")]
-    rule = f'[value="1"]:not(:checked)) [data-method="{css_string(HOSTILE)}"] {{ display: none; }}'
-    assert rule in style
+    own = [f'[data-{whose}="{css_string(HOSTILE)}"]' for whose in ("method", "beside")]
+    assert f'[value="1"]:not(:checked)) :is({", ".join(own)}) {{ display: none; }}' in style
     assert style.count("{") == style.count("}")
     assert '<input type="checkbox" name="method" value="1" checked>' in made
 

@@ -22,6 +22,7 @@ import records
 import yaml
 from jsonschema import Draft202012Validator
 from markupsafe import escape
+from support import with_claims
 
 from fgbench import provenance
 from fgbench.page import SCRIPTS
@@ -40,7 +41,7 @@ VOID = {"meta", "link", "br", "img", "input", "line", "rect"}
 
 
 def report(run_records: list[records.Record], **changes: Any) -> str:
-    arguments = {
+    arguments: dict[str, Any] = {
         "tables": study_tables(run_records),
         "data": records.metadata(),
         "samples": records.samples(),
@@ -49,7 +50,8 @@ def report(run_records: list[records.Record], **changes: Any) -> str:
         "verification": records.verified(run_records),
         "rendered": RENDERED,
     }
-    return render(**(arguments | changes))  # type: ignore[arg-type]
+    arguments |= changes
+    return render(**arguments | {"tables": with_claims(arguments["tables"])})  # type: ignore[arg-type]
 
 
 def costs(run_records: list[records.Record]) -> dict[str, records.Record]:

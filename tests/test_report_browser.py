@@ -117,9 +117,9 @@ def a_line(page: Page) -> str:
 
 
 def marked(page: Page) -> dict[str, int]:
-    """Return by method how many elements that are its own can be seen."""
+    """Return by method how many elements that are its own, and no other's too, can be seen."""
     found: dict[str, int] = page.evaluate(
-        """() => [...document.querySelectorAll("[data-method]")].reduce((counts, one) => {
+        """() => [...document.querySelectorAll("[data-method]:not([data-beside])")].reduce((counts, one) => {
             const isSeen = (one.closest("svg") ?? one).checkVisibility() && getComputedStyle(one).display !== "none";
             counts[one.dataset.method] = (counts[one.dataset.method] ?? 0) + isSeen;
             return counts; }, {})"""
@@ -139,6 +139,17 @@ def test_a_hidden_method_leaves_all_figures_and_tables_and_takes_no_other_along(
             assert marked(page) == before | {method: 0}
             page.get_by_role("checkbox", name=method, exact=True).check()
         assert marked(page) == before
+
+
+def test_the_lines_that_join_two_methods_leave_with_either(browser: Browser, smoke: Report) -> None:
+    with visit(browser, smoke.address) as page:
+        joining = page.locator("#answer [data-beside]")
+        assert joining.count() > 0
+        for method in ("backprop", "forward_gradient"):
+            page.get_by_role("checkbox", name=method, exact=True).uncheck()
+            assert not any(one.is_visible() for one in joining.all())
+            page.get_by_role("checkbox", name=method, exact=True).check()
+            assert all(one.is_visible() for one in joining.all())
 
 
 def test_a_column_named_for_a_method_is_that_methods(torn: Report) -> None:

@@ -9,8 +9,9 @@ import records
 from rich.cells import cell_len
 
 from fgbench.answers import sentence
-from fgbench.findings import experiments, verdict_text
-from fgbench.summary_report import comparison_table, summary_table
+from fgbench.findings import comparison_text, experiments, verdict_text
+from fgbench.forest import ROWS_DRAWN
+from fgbench.summary_report import comparison_chart, comparison_table, summary_table
 from fgbench.tables import study_tables
 from fgbench.terminal import study_text
 
@@ -108,5 +109,36 @@ def test_a_comparison_stands_once_for_each_quantity_that_is_no_fixed_multiple() 
     assert ["5.4× [4.0, 8.8]", "6/6", "0.031", "worse"] in [row[4:] for row in table.rows]
 
 
-def test_where_nothing_is_compared_there_is_no_table_of_comparisons() -> None:
-    assert comparison_table(study_tables([one for one in RUNS if one["method"] == "backprop"])) is None
+def test_every_complete_comparison_is_drawn_with_its_verdict_and_the_others_are_counted() -> None:
+    chart, compared = comparison_chart(TABLES), TABLES["comparisons"]
+    assert chart is not None
+    rows = compared[~compared["metric"].isin(["passes_to_target", "operations_to_target"])]
+    complete = rows[(rows["unpaired"] == 0) & (rows["pairs"] > 0)]
+    assert len(complete) < len(rows)
+    assert (
+        f"{len(rows) - len(complete)} comparisons of which a pair is incomplete: not drawn" in chart.caption
+    )
+    text = " ".join(chart.svgs)
+    for row in complete.to_dict("records"):
+        assert f"{row['model']} on {row['data']}, {row['method']} against {row['baseline']}" in text
+        assert comparison_text(row) in text
+    assert sum(svg.count('data-method="forward_gradient"') > 0 for svg in chart.svgs) == len(chart.svgs)
+
+
+def test_of_more_comparisons_than_can_be_drawn_the_resolved_ones_are() -> None:
+    methods = ("backprop", *(f"mine_{place:02d}" for place in range(ROWS_DRAWN + 4)))
+    every = records.run_records(methods=methods, num_seeds=6)
+    tables = study_tables([record for record in every if record["model"] == "mlp"])
+    rows = tables["comparisons"].copy()
+    rows.loc[rows["method"] != methods[-1], "verdict"] = "not resolved"
+    rows.loc[rows["method"] == methods[-1], "verdict"] = "worse"
+    chart = comparison_chart(tables | {"comparisons": rows})
+    assert chart is not None
+    assert f"{ROWS_DRAWN} are drawn, what is resolved first" in chart.caption
+    assert all(f"{methods[-1]} against" in svg for svg in chart.svgs)
+    assert not any(f"{methods[-2]} against" in svg for svg in chart.svgs)
+
+
+def test_where_nothing_is_compared_there_is_neither_chart_nor_table_of_comparisons() -> None:
+    tables = study_tables([one for one in RUNS if one["method"] == "backprop"])
+    assert comparison_table(tables) is comparison_chart(tables) is None

@@ -13,6 +13,7 @@ import records
 from records import METHODS
 
 from fgbench.errors import ResultError
+from fgbench.judgements import JUDGEMENT_COLUMNS
 from fgbench.tables import COLUMNS, KEY, LONG_TABLES, study_tables, table_from_csv
 
 RUNS = records.run_records()
@@ -60,7 +61,7 @@ def test_tables_have_exactly_the_described_columns_of_the_same_types_whatever_is
     runs, costs = LACKING[lacking]
     tables = study_tables(runs, **costs)
     assert {name: list(table.columns) for name, table in tables.items()} == {
-        name: list(columns) for name, columns in COLUMNS.items()
+        name: list(columns) for name, columns in COLUMNS.items() if name not in JUDGEMENT_COLUMNS
     }
     for name, table in tables.items():
         pd.testing.assert_series_equal(table.dtypes, EMPTY[name].dtypes)
@@ -409,4 +410,12 @@ def test_records_of_one_cell_made_with_different_settings_are_refused() -> None:
 
 def test_tables_name_their_cell_first() -> None:
     others = {name for name, columns in COLUMNS.items() if tuple(columns)[:4] != KEY}
-    assert others == {"ladder", "exponents", "measurements", "pooled", "laws", "laws_skipped"}
+    assert others == {
+        "ladder",
+        "exponents",
+        "measurements",
+        "pooled",
+        "laws",
+        "laws_skipped",
+        *JUDGEMENT_COLUMNS,
+    }

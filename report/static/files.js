@@ -3,6 +3,7 @@ const quoted = (one) => /[",\n\r]/.test(one) ? `"${one.replaceAll('"', '""')}"` 
 const csv = (rows) => rows.map((row) => row.map((one) => quoted(String(one ?? ""))).join(",")).join("\n") + "\n";
 const told = (one) => one.innerText.trim().replaceAll(/\s+/g, " ");
 const shown = (one) => getComputedStyle(one).display !== "none";
+const present = (one) => !one || (shown(one) && present(one.parentElement));  // folded away is present, hidden is not
 // What is closed is opened for a look, and closed before the reader could see it: there the browser lays out no text.
 const unfolded = (one, look) => {
   const closed = every("details:not([open])").filter((details) => details.contains(one));
@@ -73,7 +74,7 @@ const figures = every("figure").map((figure) => {
   const data = sources.length ? () => Promise.all(sources.map(rowsOf)) : table && (async () => [cells(table)]);
   const files = makers(named(`${number} ${document.title}`), data, () => figure.querySelector(".picture"));
   note.append(offers(number, files));
-  return files;
+  return { figure, files };
 });
 for (const table of every("main table, header table")) {
   const caption = table.caption.textContent.trim();
@@ -93,9 +94,9 @@ for (const block of every("pre")) {
 
 // All figures in one file, each as its own buttons give it. Meanwhile the page can be read, but nothing in it switched.
 const together = async (kind, report) => {
-  const found = [];
-  for (const [place, files] of figures.entries()) {
-    report(`${place + 1} of ${figures.length}`);
+  const found = [], wanted = figures.filter(({ figure }) => present(figure));
+  for (const [place, { files }] of wanted.entries()) {
+    report(`${place + 1} of ${wanted.length}`);
     await new Promise((go) => setTimeout(go));
     found.push(...await files[kind](), ...await files.CSV?.() ?? []);
   }

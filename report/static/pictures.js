@@ -56,7 +56,7 @@ const picture = (root) => {
     const box = node.getBoundingClientRect();
     const { x, y } = at(box);
     if (node.tagName === "svg") { out.append(copied(node, { x, y, width: box.width, height: box.height })); return; }
-    if (node.tagName === "IMG") { out.append(drawn("image", { x, y, width: box.width, height: box.height, href: node.src })); return; }
+    if (node.tagName === "IMG") { out.append(drawn("image", { x, y, width: box.width, height: box.height, href: node.src, style: "image-rendering:pixelated" })); return; }
     const style = getComputedStyle(node);
     if (style.backgroundColor !== "rgba(0, 0, 0, 0)" && node !== root)
       out.append(drawn("rect", { x, y, width: box.width, height: box.height, fill: style.backgroundColor }));
