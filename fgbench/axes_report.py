@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ from fgbench.headings import HEADINGS
 from fgbench.pieces import METHOD, Chart, Column, Source, Table, numbers, words
 from fgbench.statistics import Floats, Profile, performance_profile
 from fgbench.svg import Style
-from fgbench.wording import ABSENT, count_text, counted, interval_text, percent_text
+from fgbench.wording import ABSENT, count_text, counted, interval_text, percent_text, ratio_text
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _profile(
             baseline=None,
             key=f"{key}-profile-{axis.name.replace('_', '-')}",
             title=f"Share of all runs that reached the target within so many {axis.title}, {experiment.title}",
-            description=_arrived_text(axis, by_method),
+            description=_arrived_text(axis.text, by_method),
         )
         for axis, by_method in found.items()
     ]
@@ -156,7 +156,7 @@ def _profile(
     )
     caption = (
         f"{experiment.title}: share of all runs that reached the target within x.{_bands_text(len(by_method))} "
-        f"{_arrived_text(steps, by_method)} {measured_on(tables)}"
+        f"{_arrived_text(steps.text, by_method)} {measured_on(tables)}"
     )
     return Chart(
         svgs,
@@ -177,14 +177,15 @@ def _bands_text(number: int) -> str:
     return " Bands are 95 % bootstrap intervals." if number <= MOST_BANDS else ""
 
 
-def _arrived_text(axis: Axis, by_method: Mapping[str, Floats]) -> str:
+def _arrived_text(text: Callable[[float], str], by_method: Mapping[str, Floats]) -> str:
+    """Return how many of each method's runs arrived, and within what half of all had; `text` names an amount."""
     if len(by_method) > MOST_BANDS:
         arrived = sum(int(np.isfinite(amounts).sum()) for amounts in by_method.values())
         return f"Arrived: {arrived:,} of {counted(sum(map(len, by_method.values())), 'run')}."
     said = []
     for method, amounts in by_method.items():
         median = float(np.median(amounts))
-        half = f", half of all within {axis.text(median)}" if math.isfinite(median) else ""
+        half = f", half of all within {text(median)}" if math.isfinite(median) else ""
         said.append(f"{int(np.isfinite(amounts).sum())} of {len(amounts)} with {method}{half}")
     return f"Arrived: {'; '.join(said)}."
 
@@ -235,10 +236,15 @@ def _pooled_profile(tables: Tables, styles: Mapping[str, Style]) -> Chart:
         )
         for axis, by_method in relative.items()
     ]
+    steps, in_steps = next(iter(relative.items()))
+    arrived = _arrived_text(
+        lambda ratio: f"{ratio_text(ratio)} the {steps.title}",
+        {method: np.concatenate(samples) for method, samples in in_steps.items()},
+    )
     present = {method for by_method in relative.values() for method in by_method}
     caption = (
         f"All experiments: share of all runs that reached the target within x times the median of {baseline} in the "
-        f"same experiment, each experiment counting alike.{_bands_text(len(present))} {measured_on(tables)}"
+        f"same experiment, each experiment counting alike.{_bands_text(len(present))} {arrived} {measured_on(tables)}"
     )
     return Chart(
         svgs,

@@ -51,6 +51,7 @@ from fgbench.judgements import (
     judgements_in,
 )
 from fgbench.statistics import (
+    LEAST_PAIRS,
     SIGNIFICANCE,
     ends,
     paired_difference,
@@ -350,7 +351,7 @@ def better_at_a_shared_rate(evidence: Evidence, *, forward: float, backprop: flo
     By the validation loss of the trials that tuning made; one that diverged counts as infinite. `forward` and
     `backprop` are the test accuracies that the claim gives.
     """
-    shared, own = [], []
+    shared, own, num_seeds = [], [], 0
     for experiment, cell, baseline in evidence.beside_baseline:
         mine, others = (_trials(evidence, experiment, one) for one in (cell, baseline))
         rows = experiment.rows(evidence.tables["shared_rates"])
@@ -358,7 +359,7 @@ def better_at_a_shared_rate(evidence: Evidence, *, forward: float, backprop: flo
         if mine.empty or others.empty or rows.empty:
             continue
         what = _versus(cell, baseline)
-        same = _losses(rows)
+        same, num_seeds = _losses(rows), max(num_seeds, len(mine))
         shared.append(_endings(experiment.title, f"{what}, at the rate of {cell['method']}", mine, same))
         own.append(_endings(experiment.title, f"{what}, each at its own rate", mine, others))
     if not shared:
@@ -369,6 +370,9 @@ def better_at_a_shared_rate(evidence: Evidence, *, forward: float, backprop: flo
         {one.says for one in found.measured[: len(shared)]},
         {one.says for one in found.measured[len(shared) :]},
     )
+    if found.verdict == UNRESOLVED and num_seeds < LEAST_PAIRS:
+        few = f"{counted(num_seeds, 'seed')} a trial, of which fewer than {LEAST_PAIRS} can resolve nothing"
+        return replace(found, reason=few)
     if says[0] == {FOR} and FOR not in says[1]:
         return replace(found, reason="backprop takes the rate that suits the forward gradient, not its own")
     return found
@@ -659,7 +663,7 @@ def _checkpointed(evidence: Evidence, metric: str, quantity: str, memory: float)
 def _in_some_case(found: Sequence[Measured], quantity: str, speed_up: float) -> Judgement:
     """Return the verdict on a speed-up that is claimed for some case only.
 
-    It holds if one is faster by that much or more, only if a smaller one will do if one is faster, and does not hold
+    It holds if one is faster by that much or more, only if a smaller gain counts if one is faster, and does not hold
     if all are slower. The end of an interval never decides: noise would help the claim.
     """
     every = weighed(found)
@@ -670,7 +674,7 @@ def _in_some_case(found: Sequence[Measured], quantity: str, speed_up: float) -> 
         best = ratio_text(1 / faster.value, 1 / faster.high, 1 / faster.low)
         verdict, reason = (
             PARTLY,
-            f"less than {speed_up:g}× will do: at best {best}, {faster.where}, {faster.what}",
+            f"a gain of less than {speed_up:g}× counts: at best {best}, {faster.where}, {faster.what}",
         )
     elif all(one.says == AGAINST for one in every):
         verdict, reason = FAILS, ""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 
-from fgbench.findings import Experiment, Tables, experiments
+from fgbench.findings import MOST_TOLD, Experiment, Tables, experiments
 from fgbench.headings import HEADINGS
 from fgbench.pieces import METHOD, Chart, Source, Table, numbers
 from fgbench.probe_figures import MOST_TOGETHER, Spread, Trace, spread_chart, trace_chart
@@ -137,17 +138,18 @@ def _spreads(
     found = {one.method: spreads for one in probed if (spreads := _boxes(one))}
     if not found:
         return None
-    said = "; ".join(
-        f"{method} {number_text(boxes[-1].quantiles[0])} to {number_text(boxes[-1].quantiles[-1])}"
-        for method, boxes in found.items()
-    )
+    normal = [NormalDist().inv_cdf(level) for level in (0.05, 0.95)]
+    last = {method: boxes[-1].quantiles for method, boxes in found.items()}
+    ends = {"a standard normal number": normal} | {method: [one[0], one[-1]] for method, one in last.items()}
+    within = {name: " to ".join(number_text(end, decimals=2) for end in each) for name, each in ends.items()}
+    said = "; ".join(f"{name} {text}" for name, text in within.items())
     title = f"Directional derivatives ∇f·v/‖∇f‖ along training, {experiment.title}"
     svg = spread_chart(
         found,
         styles=styles,
         key=f"{key}-derivatives",
         title=title,
-        description=f"5 % to 95 % at the last step looked at: {said}.",
+        description=f"5 to 95 % at the last step looked at: {said}.",
     )
     rows = [
         [method, count_text(one.step), *(number_text(value, decimals=2) for value in one.quantiles)]
@@ -165,8 +167,9 @@ def _spreads(
     )
     caption = (
         f"{experiment.title}, directional derivatives ∇f·v/‖∇f‖ at the first, the middle and the last step looked at, "
-        "from above: box 25 to 75 %, line 5 to 95 %; dotted, the same of a standard normal number. Methods that draw "
-        "no tangents in the space of the parameters have none."
+        "from above: box 25 to 75 %, line 5 to 95 %; dotted, the same of a standard normal number. "
+        f"{f'5 to 95 % at the last: {said}. ' if len(found) <= MOST_TOLD else ''}"
+        "Methods that draw no tangents in the space of the parameters have none."
     )
     return Chart([svg], caption, table, title=title, sources=[Source("probes", experiment.where)])
 
