@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -194,8 +195,16 @@ def _parsed(text: str) -> ast.Module:
 
 
 @cache
-def _imports_in(text: str) -> tuple[str, ...]:
-    return tuple(imports_of(_parsed(text)))
+def imports_in(text: str) -> tuple[str, ...]:
+    """Return the modules of this package that a module's text imports: found by lines: to parse it takes far longer.
+
+    >>> imports_in("from fgbench.svg import INK" + chr(10) + "from fgbench import axes, svg")
+    ('svg', 'axes', 'svg')
+    """
+    found = []
+    for base, names, module in _IMPORT.findall(text):
+        found += [base] if base else [module] if module else _NAMES.findall(names)
+    return tuple(found)
 
 
 def _path(module: str) -> Path:
@@ -251,8 +260,16 @@ def _imported_by(modules: set[str]) -> set[str]:
         module = waiting.pop()
         if module not in found:
             found.add(module)
-            waiting += _imports_in(_path(module).read_text(encoding="utf-8"))
+            waiting += imports_in(_path(module).read_text(encoding="utf-8"))
     return found
+
+
+_IMPORT = re.compile(
+    r"^[ ]*(?:from fgbench(?:\.([\w.]+) import|( import (?:\([^)]*\)|.*)))|import fgbench\.([\w.]+))",
+    re.MULTILINE,
+)
+_NAMES = re.compile(r"(?:import|[(,])\s*(\w+)")
+"""What a line imports; and of `from fgbench import`, each name."""
 
 
 def _digest(texts: list[str]) -> str:

@@ -294,7 +294,8 @@ def test_twice_as_fast_is_judged_by_the_time_to_the_target(
 def test_a_smaller_speed_up_is_said_with_its_interval_and_its_case() -> None:
     found = judgement("faster_step", timed(0.8))
     assert found.reason == (
-        "a gain of less than 2× counts: at best 1.2× [1.2, 1.2], mlp on penguins, forward_gradient against backprop, eager"
+        "a gain of less than 2× counts: at best 1.2× [1.2, 1.2], mlp on penguins, forward_gradient against backprop, "
+        "eager"
     )
 
 

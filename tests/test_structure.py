@@ -10,7 +10,7 @@ from graphlib import TopologicalSorter
 
 import pytest
 
-from fgbench.sources import PACKAGE, imports_of
+from fgbench.sources import PACKAGE, imports_in, imports_of
 
 PATHS = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
@@ -130,6 +130,23 @@ def test_imports_name_the_package_in_full(module: str) -> None:
     relative = [node for node in ast.walk(TREES[module]) if isinstance(node, ast.ImportFrom) and node.level]
     assert not relative
     assert IMPORTS[module] <= PATHS.keys()
+
+
+@pytest.mark.parametrize("module", PATHS)
+def test_what_lines_import_is_what_the_parsed_module_imports(module: str) -> None:
+    assert {*imports_in(PATHS[module].read_text(encoding="utf-8"))} == IMPORTS[module]
+
+
+def test_names_are_found_however_they_are_imported() -> None:
+    text = "import fgbench.a\nif x:\n    from fgbench import (\n        b,\n        c as d,\n    )\n"
+    text += "from fgbench.e.f import g\n"
+    assert imports_in(text + '"""from fgbench.no import h"""\nx = "from fgbench.no import h"\n') == (
+        "a",
+        "b",
+        "c",
+        "e.f",
+    )
+    assert {*imports_of(ast.parse(text))} == {"a", "b", "c", "e.f"}
 
 
 def test_no_imports_go_round_in_a_circle() -> None:
