@@ -67,7 +67,8 @@ HEADINGS: Mapping[str, str] = {
     "Verdict on copies": "Whether the copy is told from its original.",
     "Operations": "Floating-point operations of a step's matrix products and convolutions, counted.",
     "× forward pass, operations": "Those operations as a multiple of a bare forward pass's.",
-    "Peak memory": "Greatest growth of memory in a step above the loaded model.",
+    "Peak memory": "Greatest growth of memory in a step above the loaded model, in pages (mostly of 4 kB): 0 B is less "
+    "than one.",
     "Reached the target": "Runs that reached the target, of all runs.",
     "Whole step": "Time of a whole step: the median over rounds of timing.",
     "Part of a step": "Median time of the part, and its share of all parts.",

@@ -43,7 +43,7 @@ from fgbench.tuning_findings import (
     told_ones,
     tuned_cases,
 )
-from fgbench.wording import ABSENT, count_text, joined, number_text, percent_text, ratio_text
+from fgbench.wording import ABSENT, count_text, counted, joined, number_text, percent_text, ratio_text
 
 Styles: TypeAlias = Mapping[str, Style]
 
@@ -350,8 +350,9 @@ def _ratio_chart(tables: Tables, styles: Styles) -> Chart | None:
     ]
     return Chart(
         [rate_ratio_chart(ratios, styles=styles, key="rate-ratios", title=title, description=f"{said}.")],
-        f"How many times a forward gradient's rate backprop's is: {below} of {len(rows)} lie below the law's. "
-        "A bar is one step of the grid either way.",
+        f"Backprop's rate as a multiple of each forward gradient's: {below} of {counted(len(rows), 'chosen one')} "
+        f"{'lies' if below == 1 else 'lie'} below the law's (the line). A dot is the ratio of chosen rates, its bar "
+        "one step of the grid either way, a ring the ratio of predicted ones.",
         Table(f"{title}: the baseline's rate by the method's.", columns, cells),
         {method: style for method, style in styles.items() if method in present},
         title=title,
@@ -369,7 +370,7 @@ def _shared_chart(found: Sequence[Shared], key: str, styles: Styles) -> Chart:
             one.baseline_own,
             one.at_baselines,
             one.baseline_at_methods,
-            f"{printable(one.method, longest=30)}: {_order_text(one)} at {rate_text(one.rate)}",
+            f"{printable(one.method, longest=30)}: order {_WHETHER[one.is_reversed]} at {rate_text(one.rate)}",
         )
         for one in found
     ]
@@ -398,12 +399,12 @@ def _orders_text(found: Sequence[Shared]) -> str:
         _order_text(one): [other.method for other in found if other.is_reversed == one.is_reversed]
         for one in found
     }
-    said = [f"{order} for {joined(methods)}" for order, methods in sorted(by_order.items())]
-    return f"with the method's rate for both, the {joined(said)}"
+    said = [f"the {order} for {joined(methods)}" for order, methods in sorted(by_order.items())]
+    return f"with the method's rate for both, {joined(said)}"
 
 
 def _order_text(one: Shared) -> str:
-    return "order reversed" if one.is_reversed else "order kept"
+    return f"order of the scores is {_WHETHER[one.is_reversed]}"
 
 
 def _shared_table(found: Sequence[Shared]) -> Table:
@@ -426,7 +427,7 @@ def _shared_table(found: Sequence[Shared]) -> Table:
             score_text(one.baseline_own),
             score_text(one.baseline_at_methods),
             score_text(one.at_baselines),
-            _order_text(one).removeprefix("order "),
+            _WHETHER[one.is_reversed],
         ]
         for one in found
     ]
@@ -440,3 +441,7 @@ def _shared_table(found: Sequence[Shared]) -> Table:
 
 def _choice_text(name: str, options: str) -> str:
     return f"{name}, {options}" if options else name
+
+
+_WHETHER = {True: "reversed", False: "kept"}
+"""What becomes of the order of two scores with one rate for both."""

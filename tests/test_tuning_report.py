@@ -235,7 +235,7 @@ def test_ratios_stand_against_the_law_and_beside_the_published_ones(whole: str) 
     ]
     assert found.ratio_chart is not None
     assert found.ratio_chart.caption.startswith(
-        "How many times a forward gradient's rate backprop's is: 2 of 2 lie below the law's."
+        "Backprop's rate as a multiple of each forward gradient's: 2 of 2 chosen ones lie below the law's"
     )
     assert "47, 212 and 548" in text_of(whole)
     assert "Helmholtz-AI-Energy/frog" in text_of(whole)
