@@ -427,8 +427,8 @@ def tables(parsed: argparse.Namespace) -> None:
 
 def verify(parsed: argparse.Namespace) -> int:
     """Compare a study's runs with references: exit 0 if reproduced, 1 if not, 2 if nothing can be compared."""
-    from fgbench.findings import verdict_lines
     from fgbench.verification import exit_status, verification
+    from fgbench.verification_findings import verdict_lines
 
     config, records, counted = _study(parsed.results)
     against = config["references"] if parsed.against is None else parsed.against

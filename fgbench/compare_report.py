@@ -36,7 +36,7 @@ from fgbench.comparing import (
     Study,
 )
 from fgbench.cost_findings import device_text, measured_on, noise_text
-from fgbench.findings import Experiment, Row, verdict_text
+from fgbench.findings import Experiment, Row
 from fgbench.forest import MARKS, ROWS_DRAWN, forest_chart
 from fgbench.headings import HEADINGS
 from fgbench.judgements import (
@@ -51,6 +51,7 @@ from fgbench.page import page
 from fgbench.pieces import METHOD, Chart, Table, numbers, words
 from fgbench.types import Json
 from fgbench.verification import DIFFERS, IDENTICAL, NOT_COMPARABLE, WITHIN
+from fgbench.verification_findings import verdict_text
 from fgbench.wording import (
     ABSENT,
     TITLES,

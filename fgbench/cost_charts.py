@@ -19,7 +19,6 @@ from fgbench.cost_figures import (
     parts_chart,
     ratio_chart,
     ratio_limit,
-    round_values,
     target_chart,
 )
 from fgbench.cost_findings import (
@@ -32,6 +31,7 @@ from fgbench.cost_findings import (
     part_name,
     parts_of,
     ratio_verdict,
+    round_values,
 )
 from fgbench.findings import Experiment, Row, Tables, experiments, methods, target_time_text
 from fgbench.headings import HEADINGS

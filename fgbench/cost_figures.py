@@ -186,17 +186,6 @@ def target_chart(
         return inlined(figure, key, title, description)
 
 
-def round_values(blocks: pd.DataFrame, method: str, *, engine: str = "eager") -> Floats:
-    """Return the seconds of a method's whole step, a value a round; `blocks` are one experiment's on one device."""
-    own = blocks[
-        (blocks["method"] == method)
-        & (blocks["engine"] == engine)
-        & (blocks["part"] == "step")
-        & ~blocks["twin"]
-    ]
-    return own.groupby("round", sort=True)["step_time_s"].mean().to_numpy(dtype=float)
-
-
 def _draw_ratio(axes: Axes, row: int, one: Ratio, colour: str) -> None:
     axes.plot([1, 1], [-row - 0.34, -row + 0.24], color=INK, linewidth=0.8)
     if math.isfinite(one.floor):

@@ -14,6 +14,7 @@ import pandas as pd
 
 from fgbench.cost_tables import EAGER, FORWARD_PASS, STEP
 from fgbench.findings import Experiment, Row, Tables, experiments, methods
+from fgbench.statistics import Floats
 from fgbench.tidy import EXPERIMENT
 from fgbench.wording import (
     bytes_text,
@@ -146,6 +147,17 @@ def part_name(part: str, parts: Sequence[str]) -> str:
     return {"draw": "drawing tangents", "product": "its product with the tangent", "update": "the update"}[
         part
     ]
+
+
+def round_values(blocks: pd.DataFrame, method: str, *, engine: str = "eager") -> Floats:
+    """Return the seconds of a method's whole step, a value a round; `blocks` are one experiment's on one device."""
+    own = blocks[
+        (blocks["method"] == method)
+        & (blocks["engine"] == engine)
+        & (blocks["part"] == "step")
+        & ~blocks["twin"]
+    ]
+    return own.groupby("round", sort=True)["step_time_s"].mean().to_numpy(dtype=float)
 
 
 def measured_on(tables: Tables) -> str:

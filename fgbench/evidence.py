@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fgbench.cost_figures import round_values
+from fgbench.cost_findings import round_values
 from fgbench.findings import Experiment, Row, Tables, experiments
 from fgbench.judgements import (
     AGAINST,

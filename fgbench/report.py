@@ -44,6 +44,7 @@ from fgbench.verification import (
     WITHIN,
     Tolerance,
 )
+from fgbench.verification_findings import pair_texts, verdict_text, why_text
 from fgbench.wording import (
     ABSENT,
     count_text,
@@ -289,7 +290,7 @@ def _reproduction(verification: Json, tables: Tables, config: Json) -> Reproduct
     return Reproduction(
         state=verification["verdict"].replace(" ", "-"),
         sign=_SIGNS[verification["verdict"]],
-        verdict=findings.verdict_text(verification),
+        verdict=verdict_text(verification),
         volatile=VOLATILE,
         cells=_verdicts_table(cells) if names else None,
         differences=_differences(cells),
@@ -297,7 +298,7 @@ def _reproduction(verification: Json, tables: Tables, config: Json) -> Reproduct
         uncounted=verification["operations"]["not_comparable"] if names else [],
         tolerances=TOLERANCES,
         absent=verification["absent"],
-        why=findings.why_text(verification),
+        why=why_text(verification),
         references=[_reference(one) for one in verification["references"]],
         command=shlex.join(["fgbench", "verify", config["results"], "--against", *(names or ["REFERENCE"])]),
     )
@@ -368,7 +369,7 @@ def _difference_cells(found: Json) -> list[str]:
     return [
         found["quantity"],
         count_text(found["step"]),
-        *findings.pair_texts(here, reference),
+        *pair_texts(here, reference),
         f"{abs(here - reference):.2g}" if is_measured else ABSENT,
         "none" if allowed is None else f"{allowed:.2g}",
     ]

@@ -9,10 +9,11 @@ from typing import Literal
 from fgbench.answers import sentence
 from fgbench.cost_findings import Case, absent_texts, cases, measured_on, noise_text, step_sentences
 from fgbench.cost_report import case_table, engines_table
-from fgbench.findings import Tables, experiments, verdict_text
+from fgbench.findings import Tables, experiments
 from fgbench.pieces import Table
 from fgbench.summary_report import summary_table
 from fgbench.types import Json
+from fgbench.verification_findings import verdict_text
 
 LEFT_OUT = {"Experiment", "Reached the target", "× forward pass, operations"}
 """What stands above the table, what only a trained study knows, and what a terminal has no room for."""

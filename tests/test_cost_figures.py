@@ -22,9 +22,9 @@ from fgbench.cost_figures import (
     parts_chart,
     ratio_chart,
     ratio_limit,
-    round_values,
     target_chart,
 )
+from fgbench.cost_findings import round_values
 from fgbench.svg import method_styles
 from fgbench.tables import study_tables
 

@@ -35,6 +35,7 @@ TORCH_FREE = [
         "recovery",
         "results",
         "verification",
+        "verification_findings",
         "statistics",
         "tidy",
         "cost_tables",
@@ -55,7 +56,16 @@ TORCH_FREE = [
         *(f"law_{part}" for part in ("tables", "figures", "findings", "charts", "report")),
         *(f"probe_{part}" for part in ("tables", "figures", "findings", "report")),
         *(f"errors_{part}" for part in ("figures", "findings", "report")),
-        *("axes", "axes_findings", "axes_report", "evidence", "forest", "claims", "claims_report"),
+        *(
+            "axes",
+            "axes_findings",
+            "axes_report",
+            "judgements",
+            "evidence",
+            "forest",
+            "claims",
+            "claims_report",
+        ),
         *("comparing", "compare_findings", "compare_report"),
         *("page", "answer_figures", "answers", "curves_report", "summary_report", "parallel"),
         "workflow_drawing",
@@ -180,7 +190,9 @@ TELLING |= set(family("law_tables", "law_figures", "law_findings", "law_charts",
 TELLING |= set(family("probe_tables", "probe_figures", "probe_findings", "probe_report"))
 TELLING |= set(family("errors_figures", "errors_findings", "errors_report"))
 TELLING |= set(
-    family("axes", "axes_findings", "axes_report", "evidence", "forest", "claims", "claims_report")
+    family(
+        "axes", "axes_findings", "axes_report", "judgements", "evidence", "forest", "claims", "claims_report"
+    )
 )
 TELLING |= set(family("comparing", "compare_findings", "compare_report"))
 TELLING |= set(family("page", "answer_figures", "answers", "curves_report", "summary_report"))

@@ -9,11 +9,12 @@ import records
 from rich.cells import cell_len
 
 from fgbench.answers import sentence
-from fgbench.findings import comparison_text, experiments, verdict_text
+from fgbench.findings import comparison_text, experiments
 from fgbench.forest import ROWS_DRAWN
 from fgbench.summary_report import comparison_chart, comparison_table, summary_table
 from fgbench.tables import study_tables
 from fgbench.terminal import study_text
+from fgbench.verification_findings import verdict_text
 
 RUNS = records.run_records()
 TABLES = study_tables(
