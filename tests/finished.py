@@ -14,6 +14,7 @@ from records import Record
 from fgbench import provenance
 from fgbench.comparing import Study
 from fgbench.digests import file_sha256
+from fgbench.judgements import judgement_tables
 from fgbench.results import study_sha256
 from fgbench.storage import write_json, write_text
 from fgbench.tables import COLUMNS, study_tables
@@ -89,7 +90,7 @@ def written(folder: Path, study: Study) -> Path:
         folder / "operations.json",
         {"settings": {}, "cells": list(study.counts), "provenance": records.made("operations")},
     )
-    for name, table in study.tables.items():
+    for name, table in {**study.tables, **judgement_tables({})}.items():
         path = folder / f"tables/{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(path, index=False)
