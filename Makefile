@@ -47,7 +47,7 @@ tuned: $(VENV)/installed ## tune the methods of CONFIG that say `learning_rate: 
 	$(FGBENCH) tuned $(TUNING) --of $(CONFIG) --output $(TUNED)
 
 test: lint ## linters, then every test
-	$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed-test ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

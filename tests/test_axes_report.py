@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from functools import cache
 from xml.etree import ElementTree as ET
 
 import pandas as pd
@@ -40,9 +41,15 @@ def tables_of(
     )
 
 
-TABLES = tables_of()
-OF_MANY = tables_of(MANY, operations=dict.fromkeys(MANY, 3_000 * 131) | {"h": 131})
-"""All of equally many operations a step but for one of very few, which takes the most steps."""
+@cache
+def of_two() -> dict[str, pd.DataFrame]:
+    return tables_of()
+
+
+@cache
+def of_many() -> dict[str, pd.DataFrame]:
+    """All of equally many operations a step but for one of very few, which takes the most steps."""
+    return tables_of(MANY, operations=dict.fromkeys(MANY, 3_000 * 131) | {"h": 131})
 
 
 def spent_in(tables: dict[str, pd.DataFrame], experiment: Experiment) -> Spent:
@@ -58,7 +65,7 @@ def pooled_of(tables: dict[str, pd.DataFrame]) -> Pooled:
 
 
 def test_a_methods_multiples_stand_together_where_they_are_the_same() -> None:
-    said = axes_sentences(TABLES, MLP)
+    said = axes_sentences(of_two(), MLP)
     # one pass a step each, as many operations, twice the time
     assert re.fullmatch(
         r"To the target forward_gradient takes 5\.4× \[4\.0, 8\.8\] the steps, passes and operations, "
@@ -84,11 +91,11 @@ def test_axes_that_disagree_are_told_with_their_verdicts_and_their_orders() -> N
 
 
 def test_the_overview_says_in_how_many_experiments_the_axes_disagree() -> None:
-    assert axes_overview(TABLES) == [
+    assert axes_overview(of_two()) == [
         "Steps, passes, operations and seconds give the same verdicts and the same order of methods in all 3 "
         "experiments; how far apart the methods are hangs on what is counted."
     ]
-    (said,) = axes_overview(OF_MANY)
+    (said,) = axes_overview(of_many())
     assert said.startswith(
         "Steps, passes, operations and seconds tell different stories in 3 of 3 experiments (logi"
     )
@@ -101,7 +108,7 @@ def test_the_overview_says_in_how_many_experiments_the_axes_disagree() -> None:
 
 
 def test_where_pairs_are_missing_nothing_is_claimed_and_medians_are_still_ordered() -> None:
-    said = axes_sentences(TABLES, CNN)
+    said = axes_sentences(of_two(), CNN)
     assert said == ["The medians come in the same order along all four axes: backprop, forward_gradient."]
     runs = copy.deepcopy(records.run_records())
     for record in runs:
@@ -124,7 +131,7 @@ def test_axes_that_nobody_counted_or_timed_are_not_known() -> None:
 
 
 def test_of_many_methods_it_is_said_how_many_pairs_change_places_and_which_moves_most() -> None:
-    said = axes_sentences(OF_MANY, MLP)
+    said = axes_sentences(of_many(), MLP)
     assert said[0] == (
         "The axes disagree: against backprop, h is worse by steps, passes and seconds and better by operations."
     )
@@ -137,7 +144,7 @@ def test_of_many_methods_it_is_said_how_many_pairs_change_places_and_which_moves
 
 
 def test_every_axis_has_a_profile_and_the_medians_stand_in_a_table() -> None:
-    found = spent_in(TABLES, MLP)
+    found = spent_in(of_two(), MLP)
     assert len(found.profile.svgs) == len(AXES)
     for svg, axis in zip(found.profile.svgs, AXES, strict=True):
         ET.fromstring(svg)
@@ -150,7 +157,7 @@ def test_every_axis_has_a_profile_and_the_medians_stand_in_a_table() -> None:
 
 
 def test_runs_that_never_arrive_are_counted_in_the_profile_and_never_dropped() -> None:
-    found = spent_in(TABLES, CNN)
+    found = spent_in(of_two(), CNN)
     assert (
         "6 of 6 with backprop, half of all within 45 steps; 4 of 6 with forward_gradient, half of all within 245"
         in found.profile.caption
@@ -164,13 +171,13 @@ def test_runs_that_never_arrive_are_counted_in_the_profile_and_never_dropped() -
 
 
 def test_heavy_tails_are_told_with_the_interquartile_mean_of_all_runs() -> None:
-    assert tail_sentences(TABLES, MLP) == []
-    (said,) = tail_sentences(TABLES, CNN)
+    assert tail_sentences(of_two(), MLP) == []
+    (said,) = tail_sentences(of_two(), CNN)
     assert said.startswith(
         "The runs of forward_gradient are heavy-tailed (1 of 6 runs diverged): the interquartile"
     )
     assert ", ∞]; the mean of the others is 0.75" in said
-    row = spent_in(TABLES, CNN).final.rows[1]
+    row = spent_in(of_two(), CNN).final.rows[1]
     assert (row[0], row[1], row[-1]) == ("forward_gradient", "1", "yes")
     assert "∞]" in row[3]
     runs = copy.deepcopy(records.run_records())
@@ -195,14 +202,14 @@ def test_a_study_whose_every_run_diverged_is_told_without_a_number_that_is_none(
 
 
 def test_all_experiments_together_are_multiples_of_the_baseline() -> None:
-    said = pooled_sentences(TABLES)
+    said = pooled_sentences(of_two())
     assert re.fullmatch(
         r"forward_gradient takes 5\.2× \[4\.\d+, .*\] the steps, passes and operations, 10× \[.*\] the seconds of "
         r"backprop to the target: interquartile means over all 18 runs of 3 experiments, 16 of which reached it, by "
         r"the median of backprop in the same experiment\.",
         said[0],
     )
-    found = pooled_of(TABLES)
+    found = pooled_of(of_two())
     assert len(found.profile.svgs) == 4
     assert [row[:3] for row in found.table.rows] == [
         ["backprop", "3", "18/18"],
@@ -218,7 +225,7 @@ def test_one_experiment_alone_is_not_pooled() -> None:
 
 @pytest.mark.parametrize("names", [("backprop",), ("a", "b"), MANY])
 def test_any_number_of_methods_is_told(names: tuple[str, ...]) -> None:
-    tables = OF_MANY if names == MANY else tables_of(names)
+    tables = of_many() if names == MANY else tables_of(names)
     found = spent_in(tables, MLP)
     assert [row[0] for row in found.table.rows] == [row[0] for row in found.final.rows] == methods(tables)
     together = pooled_of(tables)
@@ -251,14 +258,14 @@ def test_a_method_without_a_single_run_is_left_out() -> None:
 
 
 def test_of_many_methods_those_that_ended_alike_are_told_together() -> None:
-    said = grouped_findings(OF_MANY, CNN)
+    said = grouped_findings(of_many(), CNN)
     assert (
         said[0]
         == "The target was reached in 4 of 6 runs (1 diverged) with h; 6 of 6 runs with the other 8 methods."
     )
     assert "Final test loss against backprop: not resolved with h; worse with the other 7 methods." in said
     assert "Time to the target against backprop: not resolved with h; worse with the other 7 methods." in said
-    everywhere = overview(OF_MANY)
+    everywhere = overview(of_many())
     assert "16 of 18 runs (1 diverged) with h" in everywhere[0]
     assert (
         "Final test accuracy against backprop: worse in 2 and not resolved in 1 with h; worse in 3 with the other 7 "

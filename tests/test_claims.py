@@ -164,8 +164,14 @@ def test_a_claim_is_added_by_an_entry_and_a_function_alone(
     assert "1 holds (many runs)" in overview(found)[0]
 
 
+@cache
+def first_entry() -> dict[str, Any]:
+    found: list[dict[str, Any]] = yaml.safe_load(CLAIMS_FILE.read_text(encoding="utf-8"))
+    return found[0]
+
+
 def entry_with(**changes: Any) -> dict[str, Any]:
-    entry: dict[str, Any] = yaml.safe_load(CLAIMS_FILE.read_text(encoding="utf-8"))[0]
+    entry: dict[str, Any] = first_entry()
     return {key: value for key, value in (entry | changes).items() if value is not ...}
 
 

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 import records
 from markupsafe import escape
+from support import part_of_page
 from test_report import Outline, report, section, text_of
 
-from fgbench.cost_findings import measured_on
+from fgbench.cost_findings import measured_methods, measured_on
 from fgbench.cost_report import Cost, cost_section
 from fgbench.svg import method_styles
 from fgbench.tables import study_tables, table_from_csv
@@ -36,11 +37,12 @@ def tables(runs: list[records.Record] = RUNS, **cost: Any) -> dict[str, pd.DataF
 
 
 def shown(found: dict[str, pd.DataFrame]) -> Cost:
-    return cost_section(found, method_styles([*found["step_times"]["method"].unique()]))
+    return cost_section(found, method_styles(measured_methods(found)))
 
 
-def page(found: dict[str, pd.DataFrame], runs: list[records.Record] = RUNS) -> str:
-    return report(runs, tables=found)
+def page(found: dict[str, pd.DataFrame]) -> str:
+    """Return the section alone, as the page places it."""
+    return part_of_page("cost.html.j2", cost=shown(found))
 
 
 def the_section(markup: str) -> str:
@@ -50,7 +52,7 @@ def the_section(markup: str) -> str:
 
 @pytest.fixture(scope="module")
 def markup() -> str:
-    return page(tables())
+    return report(RUNS, tables=tables())
 
 
 def test_a_methods_row_holds_time_ratios_operations_memory_and_its_target() -> None:
@@ -236,9 +238,9 @@ def test_a_study_that_lacks_something_makes_a_whole_section(name: str) -> None:
     again = {
         name: table_from_csv(name, io.StringIO(table.to_csv(index=False))) for name, table in found.items()
     }
-    markup = page(again, runs)
+    markup = page(again)
     text = section(markup, "cost")
-    assert markup == page(found, runs)
+    assert markup == page(found)
     assert Outline(markup).open == []
     assert len(Outline(markup).ids) == len(set(Outline(markup).ids))
     assert all(later - earlier <= 1 for earlier, later in itertools.pairwise(Outline(markup).headings))
@@ -256,11 +258,12 @@ def test_a_study_that_lacks_something_makes_a_whole_section(name: str) -> None:
 def test_hostile_method_names_are_text() -> None:
     names = ("backprop", HOSTILE, "お" * 200, "$\\frac{a}{b}$ & 'quoted'")
     runs = [record for record in records.run_records(methods=names, num_seeds=2) if record["model"] == "mlp"]
-    cost = the_section(page(tables(runs), runs))
+    cost = the_section(page(tables(runs)))
     assert not any(tag == "script" for tag, _ in Outline(cost).tags)
     assert all(str(escape(name)) in cost for name in names)
 
 
 def test_a_study_of_many_rounds_stays_a_light_page() -> None:
     runs = records.run_records(num_seeds=2)
-    assert len(page(tables(runs, rounds=40, noise=0.02), runs).encode()) < 2_000_000
+    whole = report(runs, tables=tables(runs, rounds=40, noise=0.02))
+    assert len(whole.encode()) < 2_000_000

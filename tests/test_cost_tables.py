@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,12 @@ RUNS = records.run_records(num_seeds=2)[:4]
 """One experiment's: logistic regression on penguins, two methods."""
 
 COST = records.cost_record(RUNS)
-TABLES = cost_tables(records.operations_record(RUNS), COST, records.scaling_record())
+
+
+@cache
+def whole() -> dict[str, pd.DataFrame]:
+    """The tables of a whole study."""
+    return cost_tables(records.operations_record(RUNS), COST, records.scaling_record())
 
 
 def where(table: pd.DataFrame, **values: Any) -> pd.DataFrame:
@@ -29,14 +35,14 @@ def where(table: pd.DataFrame, **values: Any) -> pd.DataFrame:
 
 def ratio(method: str, against: str, engine: str = "eager", against_engine: str = "", **changes: Any) -> Any:
     """The row of one comparison, of this cost record or a changed one."""
-    tables = cost_tables(cost=records.cost_record(RUNS, **changes)) if changes else TABLES
+    tables = cost_tables(cost=records.cost_record(RUNS, **changes)) if changes else whole()
     sides = {"engine": engine, "against_engine": against_engine or engine}
     [row] = where(tables["step_ratios"], method=method, against=against, **sides).to_dict("records")
     return row
 
 
 def test_every_block_has_its_row() -> None:
-    blocks = TABLES["blocks"]
+    blocks = whole()["blocks"]
     [experiment] = COST["experiments"]
     assert len(blocks) == sum(2 * len(timed["step_time_s"]) for timed in experiment["times"])
     timed = where(blocks, method="backprop", engine="eager", part="step", twin=True, round=3)
@@ -58,7 +64,7 @@ def test_a_step_time_is_the_median_of_rounds_each_the_mean_of_its_two_blocks() -
 
 
 def test_known_step_times_are_recovered_part_by_part() -> None:
-    times = TABLES["step_times"].set_index(["method", "engine", "part"])
+    times = whole()["step_times"].set_index(["method", "engine", "part"])
     expected = {"step": 2.0e-3, "draw": 0.3e-3, "estimate": 1.5e-3, "product": 0.15e-3, "update": 0.2e-3}
     for part, seconds in expected.items():
         row = times.loc[("forward_gradient", "eager", part)]
@@ -88,7 +94,7 @@ def test_known_ratios_are_recovered(sides: tuple[str, ...], expected: float) -> 
 
 
 def test_steps_are_compared_with_a_forward_pass_the_baseline_and_their_own_eager_engine() -> None:
-    table = where(TABLES["step_ratios"], method="forward_gradient")
+    table = where(whole()["step_ratios"], method="forward_gradient")
     found = sorted(table[["engine", "against", "against_engine"]].itertuples(index=False, name=None))
     engines = ["compiled torch.func", "eager", "torch.func"]
     assert found == sorted(
@@ -97,19 +103,19 @@ def test_steps_are_compared_with_a_forward_pass_the_baseline_and_their_own_eager
         + [(engine, "forward_gradient", "eager") for engine in engines]
         + [(engine, "forward_gradient", engine) for engine in engines if engine != "eager"]
     )
-    bare = where(TABLES["step_ratios"], method=FORWARD_PASS)
+    bare = where(whole()["step_ratios"], method=FORWARD_PASS)
     assert bare["against"].to_list() == [FORWARD_PASS]
 
 
 def test_every_step_is_compared_with_its_own_copy_which_has_no_floor() -> None:
-    itself = TABLES["step_ratios"].query("method == against and engine == against_engine")
+    itself = whole()["step_ratios"].query("method == against and engine == against_engine")
     assert len(itself) == 6 + 2 * 2  # eager of all, two more engines of two
     assert itself["floor"].isna().all()
     assert itself["ratio"].to_list() == pytest.approx([1.0] * 10, abs=0.01)
 
 
 def test_the_floor_is_the_furthest_end_from_1_of_both_steps_against_their_copies() -> None:
-    table = where(TABLES["step_ratios"], engine="eager", against_engine="eager").set_index(
+    table = where(whole()["step_ratios"], engine="eager", against_engine="eager").set_index(
         ["method", "against"]
     )
     copies = [
@@ -179,8 +185,8 @@ def test_a_drift_of_the_machine_moves_times_and_no_ratio() -> None:
     for timed in cost["experiments"][0]["times"]:
         timed["step_time_s"] = (np.array(timed["step_time_s"]) * drift).tolist()
     tables = cost_tables(cost=cost)
-    assert (tables["step_times"]["step_time_s"] > 1.3 * TABLES["step_times"]["step_time_s"]).all()
-    pd.testing.assert_frame_equal(tables["step_ratios"], TABLES["step_ratios"])
+    assert (tables["step_times"]["step_time_s"] > 1.3 * whole()["step_times"]["step_time_s"]).all()
+    pd.testing.assert_frame_equal(tables["step_ratios"], whole()["step_ratios"])
 
 
 def test_without_exact_gradients_there_is_a_forward_pass_to_compare_with_and_no_baseline() -> None:
@@ -213,7 +219,7 @@ def test_operations_are_told_as_multiples_of_their_experiments_forward_pass() ->
 
 
 def test_memory_is_that_of_the_record() -> None:
-    memory = TABLES["step_memory"].set_index("method")["peak_memory_bytes"]
+    memory = whole()["step_memory"].set_index("method")["peak_memory_bytes"]
     assert memory["backprop"] == 4 * memory[FORWARD_PASS] == 4 * (1_000_000 + 400 * 15)
 
 
@@ -221,14 +227,14 @@ def test_a_gpu_stands_beside_the_processor_and_changes_nothing_of_its_rows() -> 
     tables = cost_tables(cost=records.cost_record(RUNS, cuda=True), scaling=records.scaling_record(cuda=True))
     for name in ("blocks", "step_times", "step_ratios", "step_memory", "ladder", "exponents", "measurements"):
         assert set(tables[name]["device"]) == {"cpu", "cuda"}
-    pd.testing.assert_frame_equal(where(tables["step_ratios"], device="cpu"), TABLES["step_ratios"])
+    pd.testing.assert_frame_equal(where(tables["step_ratios"], device="cpu"), whole()["step_ratios"])
     times = where(tables["step_times"], method="backprop", engine="eager", part="step").set_index("device")
     assert times.loc["cuda", "step_time_s"] == pytest.approx(0.1e-3, rel=0.01)
     assert "no GPU" not in set(tables["unmeasured"]["reason"])
 
 
 def test_what_was_not_measured_says_why_and_a_missing_gpu_says_it_once() -> None:
-    table = TABLES["unmeasured"]
+    table = whole()["unmeasured"]
     missing = where(table, device="cuda")
     assert missing["reason"].to_list() == ["no GPU"]
     assert set(missing.drop(columns=["device", "reason"]).to_numpy().ravel()) == {""}
@@ -239,7 +245,7 @@ def test_what_was_not_measured_says_why_and_a_missing_gpu_says_it_once() -> None
 
 
 def test_exponents_are_the_laws_that_the_ladder_follows() -> None:
-    table = TABLES["exponents"].set_index(["axis", "method", "quantity"])
+    table = whole()["exponents"].set_index(["axis", "method", "quantity"])
     for axis, (time, memory) in records.EXPONENTS.items():
         for method in ("backprop", "forward_gradient"):
             if (axis, method, "step_time_s") not in table.index:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import re
+from functools import cache
 
+import pandas as pd
 import pytest
 import records
 
@@ -21,30 +23,35 @@ from fgbench.findings import (
 from fgbench.tables import study_tables
 
 RUNS = records.run_records()
-TABLES = study_tables(RUNS, cost=records.cost_record(RUNS))
 CNN = Experiment("kmnist_t10k", "digits", "cnn")
 MLP = Experiment("penguins", "penguins", "mlp")
 
 
+@cache
+def whole() -> dict[str, pd.DataFrame]:
+    """The tables of a whole study."""
+    return study_tables(RUNS, cost=records.cost_record(RUNS))
+
+
 def test_experiments_come_smallest_model_first_and_exact_gradients_before_others() -> None:
-    assert [experiment.model for experiment in experiments(TABLES)] == ["logistic_regression", "mlp", "cnn"]
+    assert [experiment.model for experiment in experiments(whole())] == ["logistic_regression", "mlp", "cnn"]
     assert methods(study_tables(records.run_records(methods=("z", "a", "m")))) == ["z", "a", "m"]
 
 
 def test_a_stand_in_is_named_wherever_its_experiment_is() -> None:
     assert CNN.title == "cnn on digits (stand-in for kmnist_t10k)"
-    assert CNN.title in asked(TABLES)
+    assert CNN.title in asked(whole())
 
 
 def test_what_was_asked_is_said_with_its_seeds_and_limits() -> None:
-    assert question(TABLES) == "Does forward_gradient train as well as backprop?"
-    text = asked(TABLES)
+    assert question(whole()) == "Does forward_gradient train as well as backprop?"
+    text = asked(whole())
     assert "6 seeds (0 to 5)" in text
     assert "(0.5), or after 100,000 steps" in text
 
 
 def test_the_overview_counts_runs_and_verdicts_over_all_experiments() -> None:
-    said = " ".join(overview(TABLES))
+    said = " ".join(overview(whole()))
     assert "backprop reached the target in 18 of 18 runs." in said
     assert "forward_gradient reached the target in 16 of 18 runs; 1 diverged." in said
     assert "final test loss worse in 2 and not resolved in 1" in said
@@ -55,7 +62,7 @@ def test_the_overview_counts_runs_and_verdicts_over_all_experiments() -> None:
 
 
 def test_an_experiment_says_how_runs_ended_and_what_is_worse() -> None:
-    said = experiment_findings(TABLES, MLP)
+    said = experiment_findings(whole(), MLP)
     ending = "; the mean at the end of all 6 runs is 0.490 [0.490, 0.490]."
     assert (
         said[0]
@@ -71,7 +78,7 @@ def test_an_experiment_says_how_runs_ended_and_what_is_worse() -> None:
 
 
 def test_lost_runs_are_said_and_nothing_is_claimed_from_the_rest() -> None:
-    said = " ".join(experiment_findings(TABLES, CNN))
+    said = " ".join(experiment_findings(whole(), CNN))
     assert "in 4 of 6 runs, after a median of 245 steps; the mean at the end of" in said
     assert "; 1 diverged." in said
     assert "is not claimed: at 2 seeds one or both of the two missed the target" in said
@@ -120,6 +127,6 @@ def test_any_number_of_methods_is_told(names: tuple[str, ...]) -> None:
 
 
 def test_learning_rates_are_given_with_where_they_come_from() -> None:
-    note = rates_note(MLP.rows(TABLES["cells"]), MLP.rows(TABLES["rates"]))
+    note = rates_note(MLP.rows(whole()["cells"]), MLP.rows(whole()["rates"]))
     assert note.startswith("Learning rates: 0.1 for backprop and 0.01 for forward_gradient.")
     assert "did not tune" in note

@@ -273,7 +273,8 @@ WATCH = """(one) => {
         .observe(one, { childList: true });
     one.scrollIntoView({ behavior: "instant", block: "center" });
 }"""
-PLACE = "[scrollY, ...[...document.querySelectorAll('details')].map((one) => one.open)]"
+PLACE = "[scrollY, ...[...document.querySelectorAll('main details')].map((one) => one.open)]"
+"""What a reader looks at. Which figures the contents list unfolds as one moves, and does so when it comes to it."""
 
 
 def file_of(figure: Locator, kind: str) -> str:

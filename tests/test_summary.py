@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
+import pandas as pd
 import pytest
 import records
 from rich.cells import cell_len
@@ -17,9 +19,6 @@ from fgbench.terminal import study_text
 from fgbench.verification_findings import verdict_text
 
 RUNS = records.run_records()
-TABLES = study_tables(
-    RUNS, operations=records.operations_record(RUNS), cost=records.cost_record(RUNS, rounds=3)
-)
 VERIFIED = records.verified(RUNS)
 HOSTILE = (
     "backprop",
@@ -29,6 +28,14 @@ HOSTILE = (
     "a b " * 20,
     *(f"forward_gradient_rademacher_{place}" for place in range(12)),
 )
+
+
+@cache
+def whole() -> dict[str, pd.DataFrame]:
+    """The tables of a whole study."""
+    return study_tables(
+        RUNS, operations=records.operations_record(RUNS), cost=records.cost_record(RUNS, rounds=3)
+    )
 
 
 def squeezed(text: str) -> str:
@@ -47,12 +54,12 @@ def test_a_studys_text_fits_the_terminal_and_no_line_ends_in_blanks(methods: tup
 
 
 def test_it_holds_every_cell_each_answer_whole_and_last_the_verdict() -> None:
-    text = study_text(TABLES, VERIFIED, width=80)
-    for experiment in experiments(TABLES):
+    text = study_text(whole(), VERIFIED, width=80)
+    for experiment in experiments(whole()):
         block = text[text.index(f"{experiment.title}\n") :]
         for method in records.METHODS:
             assert re.search(rf"^{method} +\d/6", block, flags=re.MULTILINE)
-        assert squeezed(sentence(TABLES, experiment)) in squeezed(block)
+        assert squeezed(sentence(whole(), experiment)) in squeezed(block)
     assert re.search(r"^forward_gradient +4/6, 1 ", text, flags=re.MULTILINE)  # one diverged
     assert text.count("Method ") == 3
     assert squeezed(text).endswith(squeezed(verdict_text(VERIFIED)))
@@ -69,7 +76,7 @@ def test_a_hostile_name_is_printed_as_it_is() -> None:
 def test_what_differs_is_said_in_the_last_lines() -> None:
     verified = records.verified(records.nudged(RUNS, 1e-3), against=RUNS)
     assert "\nDoes not reproduce the reference references/study.json: " in study_text(
-        TABLES, verified, width=80
+        whole(), verified, width=80
     )
 
 
@@ -81,9 +88,9 @@ def test_a_study_without_times_or_baseline_has_its_text_too() -> None:
 
 
 def test_the_summary_has_a_row_a_cell_the_baseline_first() -> None:
-    rows = summary_table(TABLES).rows
+    rows = summary_table(whole()).rows
     assert [(row[0], row[1]) for row in rows] == [
-        (experiment.title, method) for experiment in experiments(TABLES) for method in records.METHODS
+        (experiment.title, method) for experiment in experiments(whole()) for method in records.METHODS
     ]
     assert rows[0][2:5] == ["15", "6/6", "45"]
     assert rows[-1][3] == "4/6, 1 diverged"
@@ -98,7 +105,7 @@ def test_a_median_run_that_missed_the_target_is_not_given_a_number() -> None:
 
 
 def test_a_comparison_stands_once_for_each_quantity_that_is_no_fixed_multiple() -> None:
-    table = comparison_table(TABLES)
+    table = comparison_table(whole())
     assert table is not None
     assert len(table.rows) == 3 * 4
     assert {row[3] for row in table.rows} == {
@@ -111,7 +118,7 @@ def test_a_comparison_stands_once_for_each_quantity_that_is_no_fixed_multiple() 
 
 
 def test_every_complete_comparison_is_drawn_with_its_verdict_and_the_others_are_counted() -> None:
-    chart, compared = comparison_chart(TABLES), TABLES["comparisons"]
+    chart, compared = comparison_chart(whole()), whole()["comparisons"]
     assert chart is not None
     rows = compared[~compared["metric"].isin(["passes_to_target", "operations_to_target"])]
     complete = rows[(rows["unpaired"] == 0) & (rows["pairs"] > 0)]

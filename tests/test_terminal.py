@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import records
 from studies import fgbench, write_study
@@ -13,12 +15,17 @@ from fgbench.tables import study_tables
 from fgbench.terminal import cost_text, table_text
 
 RUNS = records.run_records()
-TABLES = study_tables([], operations=records.operations_record(RUNS), cost=records.cost_record(RUNS))
+
+
+@cache
+def whole() -> dict[str, pd.DataFrame]:
+    """The tables of a whole study."""
+    return study_tables([], operations=records.operations_record(RUNS), cost=records.cost_record(RUNS))
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_every_line_of_a_table_fits_and_no_word_is_cut(width: int) -> None:
-    text = cost_text(TABLES, width=width)
+    text = cost_text(whole(), width=width)
     lines = text.splitlines()
     tabular = [line for line in lines if not line.endswith(".")]
     assert max(map(len, tabular)) <= width
@@ -28,7 +35,7 @@ def test_every_line_of_a_table_fits_and_no_word_is_cut(width: int) -> None:
 
 
 def test_it_says_what_the_report_says_of_each_model() -> None:
-    text = cost_text(TABLES, width=100)
+    text = cost_text(whole(), width=100)
     assert "a step of forward_gradient takes 2.00×" in text
     assert text.count("No GPU") == 1
     assert "A processor, 1 thread" in text
