@@ -7,7 +7,9 @@ OPEN ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Python compiles what it imports, if it may: of all that is installed, which takes as long as the rest, that is little.
+COMPILE := $(if $(PYTHONDONTWRITEBYTECODE),--compile,--no-compile)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(COMPILE)
 PIP_INPUTS := constraints.txt pyproject.toml Makefile
 FGBENCH := $(BIN)/python -m fgbench
 
