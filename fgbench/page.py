@@ -156,7 +156,7 @@ def _place(heading: str) -> tuple[float, str]:
 
 
 def _plain(column: pd.Series[Any]) -> list[Any]:
-    known = column.astype(object).where(column.notna(), None).tolist()
+    known = column.to_numpy(dtype=object, na_value=None).tolist()  # type: ignore[call-overload]
     return [_INFINITE.get(value, value) if isinstance(value, float) else value for value in known]
 
 

@@ -287,10 +287,15 @@ def _attributes(element: ET.Element, key: str) -> Iterator[tuple[str, str]]:
         elif name.endswith("href"):
             yield name, value.replace("#", f"#{key}-", 1)
         elif name == "style":
-            coloured = _COLOUR.sub(lambda found: _VARIABLES.get(found[0], found[0]), value)
-            yield name, _FONT.sub("", coloured)
+            yield name, _style(value)
         elif not value.startswith("rotate(-0 "):
-            yield name, _DIGITS.sub(r"\1", value.replace("url(#", f"url(#{key}-").strip())
+            yield name, _DIGITS.sub("", value.replace("url(#", f"url(#{key}-").strip())
+
+
+@cache
+def _style(text: str) -> str:
+    """Return a style with the page's colours and without its font: many elements share a few."""
+    return _FONT.sub("", _COLOUR.sub(lambda found: _VARIABLES.get(found[0], found[0]), text))
 
 
 def _meaning(gid: str) -> Iterator[tuple[str, str]]:
@@ -372,7 +377,7 @@ _MARK = "mark:"
 _METHOD = "method:"
 _SEEDS = "seeds:"
 _PAIR = "pair:"
-_DIGITS = re.compile(r"(\d\.\d\d)\d+")
+_DIGITS = re.compile(r"(?<=\d\.\d\d)\d+")  # without a group to put back: that takes ten times as long
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 _FONT = re.compile(r"font-family: 'DejaVu Sans';? ?")
 _SETTINGS: dict[Any, Any] = {
