@@ -317,11 +317,12 @@ def _meaning(gid: str) -> Iterator[tuple[str, str]]:
 
 def _unwrap(parent: ET.Element) -> None:
     """Put in the place of each group that says nothing what stands in it."""
-    for child in list(parent):
-        _unwrap(child)
-        if child.tag == "g" and not child.attrib:
-            place = list(parent).index(child)
-            parent[place : place + 1] = list(child)
+    parent[:] = [one for child in parent for one in _unwrapped(child)]
+
+
+def _unwrapped(element: ET.Element) -> list[ET.Element]:
+    _unwrap(element)
+    return [element] if element.tag != "g" or element.attrib else list(element)
 
 
 INK = "#010203"
