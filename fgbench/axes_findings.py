@@ -27,9 +27,10 @@ def trained(tables: Tables, experiment: Experiment) -> dict[str, Row]:
 def arrivals(tables: Tables, experiment: Experiment) -> Arrivals:
     """Return what each run of an experiment spent to the target, along each axis that is known."""
     runs, cells = experiment.rows(tables["runs"]), trained(tables, experiment)
+    own = {method: runs[runs["method"] == method] for method in cells}
     return {
         axis: {
-            method: axis.to_target(runs[runs["method"] == method], cell)
+            method: axis.to_target(own[method], cell)
             for method, cell in cells.items()
             if math.isfinite(axis.of_step(cell))
         }

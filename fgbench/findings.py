@@ -64,17 +64,15 @@ class Experiment:
 
 def experiments(tables: Tables) -> list[Experiment]:
     """Return the study's experiments, the smallest model first."""
-    cells = tables["cells"].sort_values(["num_parameters", *EXPERIMENT], kind="stable")
-    return [
-        Experiment(*key) for key in dict.fromkeys(cells[list(EXPERIMENT)].itertuples(index=False, name=None))
-    ]
+    cells = zip(*(tables["cells"][name] for name in ("num_parameters", *EXPERIMENT)), strict=True)
+    return [Experiment(*key) for key in dict.fromkeys(tuple(names) for _, *names in sorted(cells))]
 
 
 def methods(tables: Tables) -> list[str]:
     """Return the study's methods, exact gradients first, then by name."""
-    cells = tables["cells"]
-    exact = cells["estimator"] == EXACT_ESTIMATOR
-    return [*sorted(set(cells["method"][exact])), *sorted(set(cells["method"]) - set(cells["method"][exact]))]
+    cells = [*zip(tables["cells"]["method"], tables["cells"]["estimator"], strict=True)]
+    exact = {method for method, estimator in cells if estimator == EXACT_ESTIMATOR}
+    return [*sorted(exact), *sorted({method for method, _ in cells} - exact)]
 
 
 def question(tables: Tables) -> str:
