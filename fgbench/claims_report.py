@@ -25,7 +25,7 @@ from fgbench.judgements import (
     Measured,
 )
 from fgbench.pieces import Chart, Source, Table, numbers, words
-from fgbench.wording import ABSENT, counted, joined, p_text
+from fgbench.wording import ABSENT, capital, counted, joined, p_text
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def finding_text(judgement: Judgement) -> str:
     )
     if not known:
         return ""
-    quantity = _capital(judgement.quantity)
+    quantity = capital(judgement.quantity)
     same = len({one.what for one in known}) == 1
     if same:
         quantity += f", {known[0].what}"
@@ -165,7 +165,7 @@ def _tally_chart(found: Sequence[Judged]) -> Chart | None:
     tallies = [
         Tally(
             _VERDICTS[one.judgement.verdict].words,
-            _capital(one.entry.name),
+            capital(one.entry.name),
             [comparison.says for comparison in one.judgement.measured],
         )
         for one in ordered
@@ -206,13 +206,9 @@ def _chart(judgement: Judgement, entry: Entry, key: str, machine: str) -> Chart 
         [svg],
         f"{finding_text(judgement)} Figures{shared} with their 95 % intervals: {marks}{bounds}.{more} "
         f"{machine}".strip(),
-        title=_capital(entry.name),
+        title=capital(entry.name),
         sources=[Source("claim_comparisons", {"claim": entry.id})],
     )
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _told_once(drawn: Sequence[Measured]) -> tuple[str, list[Measured]]:

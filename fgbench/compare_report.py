@@ -55,6 +55,7 @@ from fgbench.verification_findings import verdict_text
 from fgbench.wording import (
     ABSENT,
     TITLES,
+    capital,
     count_text,
     counted,
     floor_text,
@@ -351,7 +352,7 @@ def _counts_table(comparison: Comparison) -> Table | None:
 def _claims_table(claims: Sequence[ComparedClaim], caption: str) -> Table:
     rows = [
         [
-            f"{one.entry.name[:1].upper()}{one.entry.name[1:]}",
+            capital(one.entry.name),
             _judgement_text(one.first),
             one.first.figure or ABSENT,
             _judgement_text(one.second),

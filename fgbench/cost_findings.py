@@ -18,6 +18,7 @@ from fgbench.statistics import Floats
 from fgbench.tidy import EXPERIMENT
 from fgbench.wording import (
     bytes_text,
+    capital,
     counted,
     floor_text,
     joined,
@@ -199,7 +200,7 @@ def absent_texts(tables: Tables) -> list[str]:
     rows = tables["unmeasured"]
     devices = rows[rows["method"] == ""].drop_duplicates(["device", "reason"])
     return [
-        f"{_capital(row['reason'])}: nothing was measured on {device_text(row['device'])}."
+        f"{capital(row['reason'])}: nothing was measured on {device_text(row['device'])}."
         for row in devices.to_dict("records")
     ]
 
@@ -287,10 +288,6 @@ def _own(tables: Tables, experiment: Experiment, device: str) -> Tables:
 
 def _indexed(rows: pd.DataFrame, names: Sequence[str]) -> dict[Any, Row]:
     return {tuple(row[name] for name in names): row for row in rows.to_dict("records")}
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _on_device(title: str, device: str, devices: Sequence[str]) -> str:

@@ -242,7 +242,7 @@ def _draw_scale(
     if settings["gridOn"]:
         ends = np.repeat([*ticks], 3), np.tile([0, 1, np.nan], len(ticks))
         figure.add_artist(Line2D(*ends[::turn], transform=along, color=RULE, linewidth=0.7, zorder=-1))
-    style: dict[str, Any] = {"markersize": 3.5, "markeredgewidth": 0.8, "linestyle": "none", "clip_on": False}
+    style: dict[str, Any] = {"markersize": 3.5, "markeredgewidth": 0.8, "linestyle": "none"}
     places = [*ticks], np.zeros(len(ticks))
     figure.add_artist(Line2D(*places[::turn], transform=along, color=INK, marker=mark, **style))
     transform, upright, across = to_numbers

@@ -265,6 +265,15 @@ def unbroken(text: str) -> str:
     return re.sub(r"(?<=[\d\]]) (?=%|(?:s|ms|µs|B|kB|MB|GB)\b)", "\xa0", whole)
 
 
+def capital(text: str) -> str:
+    """Return a text with its first letter as a sentence begins, the others as they are.
+
+    >>> capital("no speed-up in PyTorch"), capital("")
+    ('No speed-up in PyTorch', '')
+    """
+    return text[:1].upper() + text[1:]
+
+
 def counted(number: int, thing: str) -> str:
     """Return a number of things.
 
