@@ -169,12 +169,12 @@ class Fetcher:
 
         A name server that never answers, a host with many dead addresses, a byte now and then: none of them
         is ended by a socket's time-out. So a thread does the waiting, and may be left to it: it is a daemon
-        and writes nothing.
+        and writes nothing. Its socket's time-out ends it, long after whoever waited has given up.
         """
         events: _Events = queue.SimpleQueue()
         abandoned = threading.Event()
-        timeout = (self.answer_s, max(self.answer_s, self.stall_s))
-        threading.Thread(target=_download, args=(url, timeout, events, abandoned), daemon=True).start()
+        timeout_s = 2 * (self.answer_s + self.stall_s)
+        threading.Thread(target=_download, args=(url, timeout_s, events, abandoned), daemon=True).start()
         try:
             if _next_event(events, self.answer_s) is None:
                 raise _FetchError(f"no answer within {self.answer_s:g} s", may_pass=True, host_is_dead=True)
@@ -225,14 +225,14 @@ class _FetchError(Exception):
         self.host_is_dead = host_is_dead
 
 
-def _download(url: str, timeout: tuple[float, float], events: _Events, abandoned: threading.Event) -> None:
+def _download(url: str, timeout_s: float, events: _Events, abandoned: threading.Event) -> None:
     """Put the body at `url` into `events`, chunk by chunk, or the error that ended it."""
     import requests
 
     # The file's own bytes are wanted: many a server labels a .gz file as an encoding to be undone on arrival.
     headers = {"Accept-Encoding": "identity"}
     try:
-        with requests.get(url, stream=True, timeout=timeout, headers=headers) as response:
+        with requests.get(url, stream=True, timeout=timeout_s, headers=headers) as response:
             if response.status_code != requests.codes.ok:
                 may_pass = response.status_code >= 500 or response.status_code in {408, 429}
                 raise _FetchError(f"HTTP status {response.status_code}", may_pass=may_pass)
