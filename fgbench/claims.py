@@ -467,7 +467,7 @@ def gap_grows(evidence: Evidence) -> Judgement:
 
 def rademacher_varies_least(evidence: Evidence) -> Judgement:
     """Judge whether one Rademacher tangent gives the least variance of all whose entries are independent."""
-    found, laws = [], []
+    found, less = [], []
     for experiment in evidence.experiments:
         by_point = {
             row["point"]: row for row in _single(evidence.laws(experiment, *_VARIANCE, tangents="rademacher"))
@@ -477,14 +477,14 @@ def rademacher_varies_least(evidence: Evidence) -> Judgement:
                 if own := by_point.get(row["point"]):
                     what = f"rademacher against {other}, d = {own['num_parameters']:,}"
                     found.append(mean_ratio(experiment.title, what, own, row, claimed="less"))
-                    laws.append(own["expected"] / row["expected"])
+                    less.append(1 - own["expected"] / row["expected"])
     if not found:
         return untested(
             f"the variance of forward gradients along Rademacher's and other tangents: {_NO_LAWS}"
         )
     note = (
-        f"By the law, d + κ − 2, it is {number_text(min(laws), decimals=5)} to "
-        f"{number_text(max(laws), decimals=5)}: the larger d, the more draws it takes to tell."
+        f"By the law, d + κ − 2, it is less by {number_text(100 * min(less))} % to {number_text(100 * max(less))} %: "
+        "the larger d, the more draws it takes to tell."
     )
     return judged(found, "variance, as a multiple of that along other tangents", note=note)
 

@@ -94,7 +94,7 @@ def ladder_chart(tables: Tables, rows: pd.DataFrame, key: str, on: str, styles: 
     axis, device = str(rows["axis"].iloc[0]), str(rows["device"].iloc[0])
     sentences = ladder_sentences(tables, device, axis) or ["Too few sizes for an exponent."]
     of_layers = layer_sentence(tables, device) if axis == "depth" else None
-    said = " ".join([*sentences, *([of_layers] if of_layers else [])])
+    said = " ".join([*([of_layers] if of_layers else []), *sentences])
     name = f"{axis_name(axis).capitalize()}{on}"
     svgs = [
         growth_chart(

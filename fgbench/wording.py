@@ -256,13 +256,14 @@ def joined(words: Sequence[str], *, last: str = "and") -> str:
 
 
 def unbroken(text: str) -> str:
-    """Return a text that no line's end parts a number from its unit, nor an interval's ends.
+    """Return a text that no line's end parts a number from its unit or its whole, nor an interval's ends.
 
-    >>> unbroken("15 % of 1.3 [1.2, 1.4] ms in 2 steps")
-    '15\\xa0% of 1.3 [1.2,\\xa01.4]\\xa0ms in 2 steps'
+    >>> unbroken("15 % of 1.3 [1.2, 1.4] ms in 2 of 10 steps")
+    '15\\xa0% of 1.3 [1.2,\\xa01.4]\\xa0ms in 2\\xa0of\\xa010 steps'
     """
-    whole = re.sub(r"(?<=[\d∞],) (?=[−\d,.∞]+\])", "\xa0", text)
-    return re.sub(r"(?<=[\d\]]) (?=%|(?:s|ms|µs|B|kB|MB|GB)\b)", "\xa0", whole)
+    text = re.sub(r"(?<=[\d∞],) (?=[−\d,.∞]+\])", "\xa0", text)
+    text = re.sub(r"(?<=\d) of (?=\d)", "\xa0of\xa0", text)
+    return re.sub(r"(?<=[\d\]]) (?=%|(?:s|ms|µs|B|kB|MB|GB)\b)", "\xa0", text)
 
 
 def capital(text: str) -> str:

@@ -158,7 +158,8 @@ def test_exponents_of_the_ladder_stand_by_method() -> None:
     assert [text[:4] for text in rows["Peak memory against depth"]] == ["0.90", "0.00", "0.90"]
     assert [text[:4] for text in rows["Time of a step against number of tangents"]] == ["–", "1.00", "–"]
     depth = ladder.charts[0]
-    assert depth.caption.startswith("Depth (width 64, batch size 64). The time of a step grows as the depth")
+    assert depth.caption.startswith("Depth (width 64, batch size 64). One more layer adds about ")
+    assert " The time of a step grows as the depth to the power of " in depth.caption
     assert depth.table is not None
     assert list(depth.table.rows[0][:3]) == ["5", "500 µs", "43 MB"]
     assert list(ladder.charts[3].legend) == ["forward_gradient"]
