@@ -138,6 +138,17 @@ def math_markup(formula: str) -> Markup:
     return Markup(convert(formula, display="block"))
 
 
+def breakable(text: str) -> Markup:
+    """Return a text that a line may end in after an underscore: else a long name is broken between any two letters.
+
+    >>> str(breakable("a_method <of mine>"))
+    'a_<wbr/>method &lt;of mine&gt;'
+    """
+    from markupsafe import Markup
+
+    return Markup("_<wbr/>").join(text.split("_"))
+
+
 def css_string(text: str) -> str:
     """Return a text as it stands between quotation marks in a style sheet, whatever is in it.
 
@@ -175,6 +186,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = breakable
     environment.filters["css_string"] = css_string
     environment.filters["sources_json"] = lambda sources: json.dumps([asdict(source) for source in sources])
     environment.filters["math"] = math_markup

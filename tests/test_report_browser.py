@@ -410,6 +410,29 @@ def test_on_a_phone_the_contents_are_folded_and_never_lie_over_what_they_lead_to
             assert bottom <= page.locator(place).evaluate("one => one.getBoundingClientRect().top") + 1 < 300
 
 
+LINES = """(cell) => [...cell.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => {
+  const range = document.createRange();
+  range.selectNodeContents(node);
+  return [node.data, new Set([...range.getClientRects()].map((box) => box.top)).size];
+})"""
+"""The pieces of a cell's text that a line may end between, and over how many lines each goes."""
+
+
+def test_on_a_phone_a_tables_caption_stays_in_view_and_a_long_name_ends_a_line_after_an_underscore(
+    browser: Browser, smoke: Report
+) -> None:
+    with visit(browser, smoke.address, **PHONE) as page:
+        names = page.locator("#cost tr[data-method] > th:visible").all()
+        pieces = [name.evaluate(LINES) for name in names]
+        assert [["checkpointed_", 1], ["backprop", 1]] in pieces
+        assert all(lines == 1 for each in pieces for _, lines in each)
+        frame = page.locator("#cost .scroll:visible").first
+        caption = frame.locator("caption")
+        before = caption.bounding_box()
+        assert frame.evaluate("(frame) => { frame.scrollLeft = 100; return frame.scrollLeft; }") == 100
+        assert caption.bounding_box() == before
+
+
 def test_the_keyboard_skips_the_contents_and_its_place_is_always_seen(
     browser: Browser, smoke: Report
 ) -> None:

@@ -20,22 +20,27 @@ const copied = (svg, place) => {
   for (const [key, one] of Object.entries(place)) copy.setAttribute(key, one);
   return copy;
 };
-const lines = (node) => {
+// A <wbr> parts a text into several nodes: words on both sides of it are one, where the line does not end there.
+const parts = (node) => {
+  const next = node.nextSibling?.tagName === "WBR" ? node.nextSibling.nextSibling : null;
+  return [node, ...next?.nodeType === Node.TEXT_NODE ? parts(next) : []];
+};
+const lines = (nodes) => {
   const found = [];
-  for (const { index, 0: word } of node.data.matchAll(/\S+/g)) {
+  for (const node of nodes) for (const { index, 0: word } of node.data.matchAll(/\S+/g)) {
     const range = document.createRange();
     range.setStart(node, index);
     range.setEnd(node, index + word.length);
-    for (const box of range.getClientRects()) {
-      const last = found.at(-1);
-      if (last && Math.abs(last.box.top - box.top) < 2 && range.getClientRects().length === 1) last.text += ` ${word}`;
-      else found.push({ box, text: word });
-      break;
-    }
+    const [box, ...others] = range.getClientRects();
+    if (box === undefined) continue;
+    const last = found.at(-1);
+    const gap = index === 0 && node !== nodes[0] ? "" : " ";
+    if (last && Math.abs(last.box.top - box.top) < 2 && others.length === 0) last.text += gap + word;
+    else found.push({ box, text: word });
   }
   return found;
 };
-const picture = (root) => {
+const laidOut = (root) => {
   const frame = root.getBoundingClientRect();
   const margin = 12;
   const [width, height] = [Math.ceil(frame.width) + 2 * margin, Math.ceil(frame.height) + 2 * margin];
@@ -44,8 +49,9 @@ const picture = (root) => {
   out.append(drawn("rect", { width, height, fill: getComputedStyle(document.body).backgroundColor }));
   const place = (node) => {
     if (node.nodeType === Node.TEXT_NODE) {
+      if (node.previousSibling?.tagName === "WBR") return; // placed with the first of its parts
       const style = getComputedStyle(node.parentElement);
-      for (const { box, text } of lines(node)) {
+      for (const { box, text } of lines(parts(node))) {
         const { x, y } = at(box);
         const size = parseFloat(style.fontSize);
         out.append(drawn("text", { x, y: y + box.height / 2 + 0.35 * size, "font-size": size, "font-weight": style.fontWeight, fill: style.color }, text));
@@ -60,12 +66,19 @@ const picture = (root) => {
     const style = getComputedStyle(node);
     if (style.backgroundColor !== "rgba(0, 0, 0, 0)" && node !== root)
       out.append(drawn("rect", { x, y, width: box.width, height: box.height, fill: style.backgroundColor }));
-    if (parseFloat(style.borderBottomWidth) > 0)
-      out.append(drawn("line", { x1: x, x2: x + box.width, y1: y + box.height, y2: y + box.height, stroke: style.borderBottomColor }));
+    const rule = parseFloat(style.borderBottomWidth), bottom = y + box.height - rule / 2;
+    if (rule > 0)
+      out.append(drawn("line", { x1: x, x2: x + box.width, y1: bottom, y2: bottom, stroke: style.borderBottomColor, "stroke-width": rule }));
     node.childNodes.forEach(place);
   };
   place(root);
   return { text: new XMLSerializer().serializeToString(out), width, height };
+};
+const picture = (root) => {
+  root.classList.add("pictured"); // what is there to be clicked is left out
+  const made = laidOut(root);
+  root.classList.remove("pictured");
+  return made;
 };
 const png = async ({ text, width, height }) => {
   const image = new Image();
