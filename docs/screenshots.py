@@ -14,7 +14,7 @@ VIEWS: dict[str, tuple[dict[str, Any], str]] = {
     "report": ({"viewport": {"width": 1280, "height": 860}}, ""),
     "report-phone": (
         {"viewport": {"width": 390, "height": 780}, "device_scale_factor": 2, "color_scheme": "dark"},
-        ".curves",
+        "h3:has(+ .curves)",
     ),
     "report-errors": ({"viewport": {"width": 1280, "height": 1200}}, ".gallery:has(img)"),
 }
