@@ -47,6 +47,7 @@ class Answer:
     caption: str
     data: str
     sources: Sequence[Source]
+    table: None = None
 
 
 def answer(

@@ -37,16 +37,9 @@ from fgbench.comparing import (
 )
 from fgbench.cost_findings import device_text, measured_on, noise_text
 from fgbench.findings import Experiment, Row
-from fgbench.forest import MARKS, ROWS_DRAWN, forest_chart
+from fgbench.forest import MARKS, ROWS_DRAWN, SAYS, forest_chart
 from fgbench.headings import HEADINGS
-from fgbench.judgements import (
-    AGAINST,
-    FOR,
-    OPEN,
-    PARTLY,
-    Judgement,
-    Measured,
-)
+from fgbench.judgements import OPEN, PARTLY, Judgement, Measured
 from fgbench.page import page
 from fgbench.pieces import METHOD, Chart, Table, numbers, words
 from fgbench.types import Json
@@ -265,7 +258,7 @@ def _caption(found: Mapping[str, Sequence[Measured]]) -> str:
     ]
     more = f" Drawn are {joined(notes)}, what is resolved first; the tables have them all." if notes else ""
     every = [one.says for drawn in found.values() for one in drawn]
-    told = [f"{every.count(says)} {_WORDS[verdict]}" for verdict, says in _SAYS.items() if says in every]
+    told = [f"{every.count(says)} {_WORDS[verdict]}" for verdict, says in SAYS.items() if says in every]
     return (
         f"How far B lies from A, paired by seed, with 95 % intervals ({marks}). "
         f"Of {counted(len(every), 'difference')}, {joined(told)}. What is identical, within tolerance, or nothing at "
@@ -288,7 +281,7 @@ def _forest(drawn: Sequence[Measured], metric: str) -> str:
 def _measured(cell: ComparedCell, one: Difference) -> Measured:
     scale, _ = QUANTITIES[one.metric]
     numbers_of = (one.mean, one.low, one.high, one.p_value)
-    return Measured(cell.experiment.title, cell.method, *numbers_of, _SAYS[one.verdict], scale)
+    return Measured(cell.experiment.title, cell.method, *numbers_of, SAYS[one.verdict], scale)
 
 
 def _step_tables(steps: Sequence[ComparedStep]) -> Iterator[tuple[str, Table]]:
@@ -434,8 +427,5 @@ _RATIO_WORDS = {
     NOT_COMPARABLE: "cannot be compared",
 }
 
-_SAYS = {BETTER: FOR, WORSE: AGAINST, UNRESOLVED: OPEN}
-"""How a verdict is marked in the figure."""
-
-_MARKED = {says: _WORDS[verdict] for verdict, says in _SAYS.items()}
+_MARKED = {says: _WORDS[verdict] for verdict, says in SAYS.items()}
 """What the marks mean."""

@@ -17,9 +17,7 @@ from fgbench.cost_findings import measured_methods
 from fgbench.cost_tables import FORWARD_PASS, STEP
 from fgbench.errors import ResultError
 from fgbench.findings import Experiment, Row, Tables, experiments, seeds_text
-from fgbench.judgements import (
-    Judgement,
-)
+from fgbench.judgements import Judgement
 from fgbench.provenance import MAKER
 from fgbench.statistics import Floats, ends, paired_difference, paired_ratio
 from fgbench.tables import COLUMNS

@@ -150,12 +150,12 @@ def part_name(part: str, parts: Sequence[str]) -> str:
     ]
 
 
-def round_values(blocks: pd.DataFrame, method: str, *, engine: str = "eager") -> Floats:
+def round_values(blocks: pd.DataFrame, method: str) -> Floats:
     """Return the seconds of a method's whole step, a value a round; `blocks` are one experiment's on one device."""
     own = blocks[
         (blocks["method"] == method)
-        & (blocks["engine"] == engine)
-        & (blocks["part"] == "step")
+        & (blocks["engine"] == EAGER)
+        & (blocks["part"] == STEP)
         & ~blocks["twin"]
     ]
     return own.groupby("round", sort=True)["step_time_s"].mean().to_numpy(dtype=float)

@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fgbench.judgements import (
-    AGAINST,
-    FOR,
-    OPEN,
-    Measured,
-)
+from fgbench.judgements import AGAINST, FOR, OPEN, Measured
 from fgbench.svg import INK, drawing, inlined, of_method, printable, put_ticks
 from fgbench.wording import joined, number_text, tick_text
 
@@ -25,6 +20,9 @@ if TYPE_CHECKING:
 
 ROWS_DRAWN = 12
 """Comparisons drawn at most; the table beside the chart has them all."""
+
+SAYS = {"better": FOR, "worse": AGAINST, "not resolved": OPEN}
+"""What a verdict on a paired comparison says, to claim that what is compared is the better."""
 
 MARKS = {FOR: "●", AGAINST: "×", OPEN: "○"}
 """How a comparison is marked by what it says to the claim."""

@@ -138,7 +138,7 @@ def math_markup(formula: str) -> Markup:
     return Markup(convert(formula, display="block"))
 
 
-def breakable(text: str) -> Markup:
+def breakable(text: str) -> str:
     """Return a text that a line may end in after an underscore: else a long name is broken between any two letters.
 
     >>> str(breakable("a_method <of mine>"))
@@ -146,7 +146,7 @@ def breakable(text: str) -> Markup:
     """
     from markupsafe import Markup
 
-    return Markup("_<wbr/>").join(text.split("_"))
+    return Markup("_<wbr/>").join(text.split("_")) if "_" in text else text
 
 
 def css_string(text: str) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+NORMAL = [NormalDist().inv_cdf(level) for level in (0.05, 0.25, 0.5, 0.75, 0.95)]
+"""Quantiles of a standard normal number, at the levels that a spread has."""
+
 MOST_TOGETHER = 6
 """Methods up to which all share one panel, in as many colours; of more, each has a small one of its own."""
 
@@ -102,8 +105,7 @@ def spread_chart(
     with drawing(key, height=height) as figure:
         margin = 0.45 / height
         axes = figure.add_axes((0.03, margin, 0.94, 1 - margin - 0.02))
-        for level in (0.05, 0.25, 0.5, 0.75, 0.95):
-            value = NormalDist().inv_cdf(level)
+        for value in NORMAL:
             for row in range(len(spreads)):
                 axes.plot(
                     [value, value],

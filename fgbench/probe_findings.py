@@ -26,13 +26,13 @@ class Probed:
     cell: Row
     rows: pd.DataFrame
 
-    def of(self, quantity: str) -> pd.DataFrame:
+    def of(self, quantity: str) -> list[Row]:
         """Return the rows of a quantity, by step."""
-        return self.rows[self.rows["quantity"] == quantity].sort_values("step", kind="stable")
+        return self._by_quantity.get(quantity, [])
 
     def at(self, quantity: str, place: int) -> Row | None:
         """Return the row of a quantity at the first step looked at (0) or the last (-1), if it has a number there."""
-        rows = self._by_quantity.get(quantity)
+        rows = self.of(quantity)
         return rows[place] if rows else None
 
     @cached_property

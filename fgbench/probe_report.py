@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
-import pandas as pd
 
 from fgbench.findings import MOST_TOLD, Experiment, Tables, experiments
 from fgbench.headings import HEADINGS
 from fgbench.pieces import METHOD, Chart, Source, Table, numbers
-from fgbench.probe_figures import MOST_TOGETHER, Spread, Trace, spread_chart, trace_chart
+from fgbench.probe_figures import MOST_TOGETHER, NORMAL, Spread, Trace, spread_chart, trace_chart
 from fgbench.probe_findings import EXACT, Probed, expected, mean_text, probe_sentences
 from fgbench.probe_tables import COSINE, DIRECTIONAL_DERIVATIVE, NORM_RATIO, PROJECTION
-from fgbench.statistics import Floats
 from fgbench.svg import Style
 from fgbench.wording import ABSENT, count_text, counted, joined, number_text
 
@@ -120,16 +117,12 @@ def _traces(experiment: Experiment, probed: Sequence[Probed], key: str, styles: 
 
 def _trace(one: Probed, quantity: str) -> Trace | None:
     rows = one.of(quantity)
-    if rows.empty:
+    if not rows:
         return None
-    columns = {name: _floats(rows[name]) for name in ("step", "q05", "q50", "q95", "mean")}
-    steps, low, median, high, mean = columns.values()
+    names = ("step", "q05", "q50", "q95", "mean")
+    steps, low, median, high, mean = (np.array([float(row[name]) for row in rows]) for name in names)
     drawn = one.cell["estimator"] not in EXACT and quantity != NORM_RATIO
     return Trace(one.method, steps, low, median, high, mean, expected(one, quantity) if drawn else None)
-
-
-def _floats(values: pd.Series[float]) -> Floats:
-    return np.asarray(values, dtype=np.float64)
 
 
 def _spreads(
@@ -138,11 +131,9 @@ def _spreads(
     found = {one.method: spreads for one in probed if (spreads := _boxes(one))}
     if not found:
         return None
-    normal = [NormalDist().inv_cdf(level) for level in (0.05, 0.95)]
     last = {method: boxes[-1].quantiles for method, boxes in found.items()}
-    ends = {"a standard normal number": normal} | {method: [one[0], one[-1]] for method, one in last.items()}
-    within = {name: " to ".join(number_text(end, decimals=2) for end in each) for name, each in ends.items()}
-    said = "; ".join(f"{name} {text}" for name, text in within.items())
+    texts = {name: _texts(values) for name, values in {"a standard normal number": NORMAL, **last}.items()}
+    said = "; ".join(f"{name} {first} to {end}" for name, (first, *_, end) in texts.items())
     title = f"Directional derivatives ∇f·v/‖∇f‖ along training, {experiment.title}"
     svg = spread_chart(
         found,
@@ -152,12 +143,12 @@ def _spreads(
         description=f"5 to 95 % at the last step looked at: {said}.",
     )
     rows = [
-        [method, count_text(one.step), *(number_text(value, decimals=2) for value in one.quantiles)]
+        [method, count_text(one.step), *_texts(one.quantiles)]
         for method, boxes in found.items()
         for one in boxes
     ]
     table = Table(
-        f"{title}: quantiles. Of a standard normal number they are −1.64, −0.67, 0.00, 0.67 and 1.64.",
+        f"{title}: quantiles. Of a standard normal number they are {joined(_texts(NORMAL))}.",
         [
             METHOD,
             *numbers("Step"),
@@ -174,9 +165,13 @@ def _spreads(
     return Chart([svg], caption, table, title=title, sources=[Source("probes", experiment.where)])
 
 
+def _texts(quantiles: Sequence[float]) -> list[str]:
+    return [number_text(value, decimals=2) for value in quantiles]
+
+
 def _boxes(one: Probed) -> list[Spread]:
     """Return the spread at the first, the middle and the last step looked at."""
-    rows = one.of(DIRECTIONAL_DERIVATIVE).to_dict("records")
+    rows = one.of(DIRECTIONAL_DERIVATIVE)
     places = sorted({0, len(rows) // 2, len(rows) - 1}) if rows else []
     return [Spread(rows[place]["step"], [rows[place][name] for name in _QUANTILES]) for place in places]
 

@@ -9,8 +9,8 @@ import pandas as pd
 from fgbench import findings
 from fgbench.cost_findings import measured_on
 from fgbench.findings import Row, Tables
-from fgbench.forest import ROWS_DRAWN, forest_chart, marks_text
-from fgbench.judgements import AGAINST, FOR, OPEN, Measured
+from fgbench.forest import ROWS_DRAWN, SAYS, forest_chart, marks_text
+from fgbench.judgements import OPEN, Measured
 from fgbench.pieces import METHOD, Chart, Column, Source, Table
 from fgbench.wording import ABSENT, TITLES, count_text, counted, interval_text, joined, p_text
 
@@ -138,7 +138,7 @@ def _forest_rows(rows: Sequence[tuple[str, Row]], metric: str) -> list[tuple[str
 def _measured(where: str, row: Row) -> Measured:
     numbers = (row["mean"], row["low"], row["high"], row["p_value"])
     what = f"{row['method']} against {row['baseline']}"
-    return Measured(where, what, *numbers, _SAYS[row["verdict"]], row["scale"])
+    return Measured(where, what, *numbers, SAYS[row["verdict"]], row["scale"])
 
 
 def _forest(rows: Sequence[tuple[str, Measured]], metric: str) -> str:
@@ -150,7 +150,6 @@ def _forest(rows: Sequence[tuple[str, Measured]], metric: str) -> str:
 
 
 _DRAWN = ("steps_to_target", "time_to_target_s", "test_loss", "test_accuracy")
-_SAYS = {"better": FOR, "worse": AGAINST, "not resolved": OPEN}
-_WORDS = {says: verdict for verdict, says in _SAYS.items()}
+_WORDS = {says: verdict for verdict, says in SAYS.items()}
 
 _MULTIPLES = ("passes_to_target", "operations_to_target")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fgbench.pieces import Table, words
+from fgbench.pieces import Source, Table, words
 from fgbench.types import Json
 from fgbench.wording import ABSENT, counted, joined
 
@@ -62,6 +62,7 @@ class Workflow:
     boxes: Sequence[Box]
     width: int
     table: Table
+    sources: Sequence[Source] = ()
 
 
 def workflow(provenance: Json, *, num_tables: int) -> Workflow:

@@ -19,9 +19,7 @@ from fgbench import claims, sources
 from fgbench.claims import CLAIMS, CLAIMS_FILE, judged_claims, overview, read_claims
 from fgbench.cost_tables import cost_tables
 from fgbench.errors import ConfigError
-from fgbench.evidence import (
-    Evidence,
-)
+from fgbench.evidence import Evidence
 from fgbench.judgements import (
     AGAINST,
     FAILS,

@@ -76,9 +76,7 @@ const laidOut = (root) => {
 };
 const picture = (root) => {
   root.classList.add("pictured"); // what is there to be clicked is left out
-  const made = laidOut(root);
-  root.classList.remove("pictured");
-  return made;
+  try { return laidOut(root); } finally { root.classList.remove("pictured"); }
 };
 const png = async ({ text, width, height }) => {
   const image = new Image();
